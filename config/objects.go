@@ -1,0 +1,225 @@
+// Package config holds the objects that a user writes: sources, targets, TLS
+// bundles, and the formats they name; their defaults and their validation.
+package config
+
+import (
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+// Config is one complete configuration: the standalone YAML file.
+type Config struct {
+	// What is read.
+	Sources []Source `json:"sources,omitempty"`
+	// Where it is sent. Every record of every enabled source goes to every enabled target.
+	Targets []Target `json:"targets,omitempty"`
+	// Certificates that targets name.
+	TLSBundles []TLSBundle `json:"tlsBundles,omitempty"`
+	// Line formats of your own, used as "regex:NAME".
+	Formats []Format `json:"formats,omitempty"`
+}
+
+// Source is something that logs are read from. Exactly one of journald and
+// file is given.
+type Source struct {
+	// Name of the source, unique among sources. Positions are kept under it.
+	Name string `json:"name"`
+	// Whether it is read.
+	Enabled *bool `json:"enabled,omitempty" default:"true"`
+	// Reads the systemd journal.
+	Journald *JournaldSource `json:"journald,omitempty"`
+	// Reads log files.
+	File *FileSource `json:"file,omitempty"`
+	// The format of the lines: raw, json, logfmt, klog, zap-json, syslog-rfc3164, syslog-rfc5424, cri, regex:NAME, or auto.
+	LogFormat string `json:"logFormat,omitempty" default:"raw for journald, auto for file"`
+	// Records below this level are dropped; a record of unknown level passes.
+	MinLevel record.Level `json:"minLevel,omitempty"`
+	// Labels that every record of this source carries.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Where an input that was never seen before starts: end or beginning. Files that appear while lbshipd runs are always read from their beginning.
+	StartAt string `json:"startAt,omitempty" default:"end"`
+	// The time zone of times that name none, as in the IANA database.
+	TimeZone string `json:"timeZone,omitempty" default:"Local"`
+}
+
+// JournaldSource reads systemd's journal. An entry is read if it matches all
+// of the lists given, and any one item of each.
+type JournaldSource struct {
+	// Units as journalctl -u takes them: a name without a suffix is a .service; globs are allowed.
+	Units []string `json:"units,omitempty"`
+	// Identifiers as journalctl -t takes them (SYSLOG_IDENTIFIER).
+	Identifiers []string `json:"identifiers,omitempty"`
+	// FIELD=value matches as journalctl takes them: several of one field are alternatives, different fields must all match.
+	Matches []string `json:"matches,omitempty"`
+	// A directory of journal files, or of machine-id directories that hold them. Default: this machine's journal in /var/log/journal and /run/log/journal.
+	Directory string `json:"directory,omitempty"`
+	// Journal fields to keep beside the message, priority, identifier, unit, PID and host name; "*" keeps all.
+	Fields []string `json:"fields,omitempty"`
+}
+
+// FileSource tails files.
+type FileSource struct {
+	// Globs of absolute paths; ** matches any number of directories.
+	Paths []string `json:"paths"`
+	// Globs of paths to leave out.
+	Exclude []string `json:"exclude,omitempty"`
+	// Longer lines are cut, marked and counted.
+	MaxLineBytes Bytes `json:"maxLineBytes,omitempty" default:"256KiB" min:"1KiB" max:"16MiB"`
+}
+
+// Target is something that records are sent to. Exactly one of loki, rsyslog
+// and stdout is given.
+type Target struct {
+	// Name of the target, unique among targets. Positions are kept under it.
+	Name string `json:"name"`
+	// Whether anything is sent to it.
+	Enabled *bool `json:"enabled,omitempty" default:"true"`
+	// Grafana Loki's push API.
+	Loki *LokiTarget `json:"loki,omitempty"`
+	// A syslog server that takes RFC 5424, such as rsyslog.
+	Rsyslog *RsyslogTarget `json:"rsyslog,omitempty"`
+	// The standard output of lbshipd.
+	Stdout *StdoutTarget `json:"stdout,omitempty"`
+	// Memory that the queue of this target may hold.
+	QueueBytes Bytes `json:"queueBytes,omitempty" default:"8MiB" min:"1MiB" max:"4GiB"`
+}
+
+// LokiTarget pushes to Loki (POST /loki/api/v1/push, protobuf with snappy).
+type LokiTarget struct {
+	// Base URL or full push URL; /loki/api/v1/push is added to a URL without a path.
+	URL string `json:"url"`
+	// Sent as X-Scope-OrgID.
+	TenantID string `json:"tenantId,omitempty"`
+	// Name of the TLS bundle for https.
+	TLSBundle string `json:"tlsBundle,omitempty"`
+	// The name that the server's certificate must carry, if not the URL's host.
+	ServerName string `json:"serverName,omitempty"`
+	// HTTP basic authentication.
+	BasicAuth *BasicAuth `json:"basicAuth,omitempty"`
+	// Sent as Authorization: Bearer. Write-only.
+	BearerToken Secret `json:"bearerToken,omitempty"`
+	// A file that holds the bearer token; read again when it changes.
+	BearerTokenFile string `json:"bearerTokenFile,omitempty"`
+	// Labels of every stream of this target; a source's label of the same name wins.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Record attributes that become stream labels, out of source, host, unit, identifier, filename, level.
+	StreamLabels []string `json:"streamLabels,omitempty" default:"source, host, unit, identifier, filename, level"`
+	// Record attributes (as for streamLabels, and pid) and fields that become structured metadata.
+	StructuredMetadata []string `json:"structuredMetadata,omitempty"`
+	// A push is sent when its lines reach this size.
+	BatchBytes Bytes `json:"batchBytes,omitempty" default:"1MiB" min:"1KiB" max:"64MiB"`
+	// A push is sent at the latest after this time.
+	BatchWait Duration `json:"batchWait,omitempty" default:"500ms" min:"0s" max:"1m"`
+	// How long a push may take.
+	Timeout Duration `json:"timeout,omitempty" default:"10s" min:"100ms" max:"10m"`
+}
+
+// BasicAuth is a user name and password.
+type BasicAuth struct {
+	// User name.
+	Username string `json:"username"`
+	// Password. Write-only.
+	Password Secret `json:"password,omitempty"`
+	// A file that holds the password; read again when it changes.
+	PasswordFile string `json:"passwordFile,omitempty"`
+}
+
+// RsyslogTarget sends RFC 5424 messages over TLS (RFC 5425), TCP (RFC 6587)
+// or UDP (RFC 5426).
+type RsyslogTarget struct {
+	// host:port.
+	Address string `json:"address"`
+	// tls, tcp or udp.
+	Protocol string `json:"protocol,omitempty" default:"tls"`
+	// Name of the TLS bundle; without one, the system's CAs are trusted and no certificate is shown.
+	TLSBundle string `json:"tlsBundle,omitempty"`
+	// The name that the server's certificate must carry, if not the address' host.
+	ServerName string `json:"serverName,omitempty"`
+	// Accepted certificates, as "sha-256:AB:CD:..." or "sha-1:..." (RFC 5425 section 4.2.2). With serverName or a CA, both must hold.
+	Fingerprints []string `json:"fingerprints,omitempty"`
+	// How messages are told apart on a stream: octet-counting (RFC 6587 section 3.4.1) or newline. Always octet-counting over TLS.
+	Framing string `json:"framing,omitempty" default:"octet-counting"`
+	// Syslog facility of records that have none: kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to local7.
+	Facility string `json:"facility,omitempty" default:"user"`
+	// APP-NAME of records that have no identifier. Default: the source's name.
+	AppName string `json:"appName,omitempty"`
+	// Fields that are sent as structured data.
+	StructuredData []string `json:"structuredData,omitempty"`
+	// The SD-ID of our structured data, with source, unit, path, labels and the fields above. Empty: none is sent.
+	StructuredDataID *string `json:"structuredDataId,omitempty" default:"lbshipd@32473"`
+	// Longer messages are cut; keep it below the receiver's own limit (rsyslog: maxMessageSize).
+	MaxMessageBytes Bytes `json:"maxMessageBytes,omitempty" default:"8KiB" min:"480" max:"16MiB"`
+	// How long connecting, or an answer, may take.
+	Timeout Duration `json:"timeout,omitempty" default:"10s" min:"100ms" max:"10m"`
+}
+
+// StdoutTarget prints records.
+type StdoutTarget struct {
+	// text (coloured on a terminal), json or logfmt.
+	Format string `json:"format,omitempty" default:"text"`
+}
+
+// TLSBundle holds certificates. Each part is given as PEM text or as the path
+// of a file, which is read again when it changes.
+type TLSBundle struct {
+	// Name of the bundle, unique among bundles.
+	Name string `json:"name"`
+	// Certificates of the authorities that sign the server's certificate. Default: the system's.
+	CAPem string `json:"caPem,omitempty"`
+	// Certificate chain that is shown to the server.
+	CertPem string `json:"certPem,omitempty"`
+	// Private key of certPem. Write-only.
+	KeyPem Secret `json:"keyPem,omitempty"`
+	// File with what caPem holds.
+	CAFile string `json:"caFile,omitempty"`
+	// File with what certPem holds.
+	CertFile string `json:"certFile,omitempty"`
+	// File with what keyPem holds.
+	KeyFile string `json:"keyFile,omitempty"`
+}
+
+// Format is a line format given as a regular expression.
+type Format struct {
+	// Name, used as logFormat "regex:NAME".
+	Name string `json:"name"`
+	// RE2 expression. The named groups time, level, message, host, identifier and pid are taken as such, all others are fields.
+	Regex string `json:"regex"`
+	// Layout of the group time, as Go's time package writes it. Default: found out from the text.
+	TimeLayout string `json:"timeLayout,omitempty"`
+}
+
+// Secret is a text that is never printed.
+type Secret string
+
+// String hides the secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(hidden)"
+}
+
+// GoString hides the secret.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText hides the secret: secrets are write-only.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes the secret.
+func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return nil }
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Bytes is a size: a number of bytes, or a number with B, KiB, MiB or GiB.
+type Bytes int64
+
+// Duration is a time span as Go writes it: 500ms, 2s, 1m.
+type Duration time.Duration
+
+// IsEnabled reports whether the source is to be read.
+func (s *Source) IsEnabled() bool { return s.Enabled == nil || *s.Enabled }
+
+// IsEnabled reports whether the target is to be sent to.
+func (t *Target) IsEnabled() bool { return t.Enabled == nil || *t.Enabled }

@@ -1,0 +1,109 @@
+// Package sources holds the contract between a source of logs and the
+// pipeline: a Source discovers inputs, an Input is opened at a position, a
+// Reader yields its records in order.
+package sources
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+// ErrStale is what Open returns (wrapped) when the position does not belong
+// to this input: the file at that inode is another one, or the journal no
+// longer holds the cursor's entry. The pipeline then counts and announces what
+// is known to be lost and opens the input anew.
+var ErrStale = errors.New("position does not belong to this input")
+
+// Source discovers the inputs of one configured source.
+//
+// Life: a factory makes it, without side effects; the pipeline calls Run once;
+// it ends when ctx does. Readers that are open may be used after Run has ended,
+// until they are closed.
+type Source interface {
+	// Run calls found once for each input, in any order, as they appear, and
+	// returns when ctx ends. An input whose Reader returned io.EOF is
+	// forgotten by the source; the same file may be found again only as a new
+	// input. found does not block for long.
+	Run(ctx context.Context, found func(Input)) error
+}
+
+// Input is one thing that can be read from a position onward: one journal, or
+// one log file (an inode).
+type Input interface {
+	// Origin is immutable and carried by every batch. Origin().Input is the
+	// key of the input's positions.
+	Origin() *record.Origin
+	// Start is where an input never seen before is to be opened: the empty
+	// Position means its beginning.
+	Start() record.Position
+	// Open returns a new Reader at pos, "" for the beginning. Several Readers
+	// of one input may be open at once; each has its own descriptors. A
+	// wrapped ErrStale means that pos cannot be resumed from.
+	Open(pos record.Position) (Reader, error)
+}
+
+// Reader yields one input's records in order. It is used by one goroutine.
+type Reader interface {
+	// Wait returns nil when Read may have something to give, or ctx's error.
+	// It costs next to nothing while the input is quiet.
+	Wait(ctx context.Context) error
+	// Read fills b, which is fresh, with what can be had now, without waiting
+	// for more: Records, Origin, Before, After, Read, ReadBytes (and Filtered
+	// and PositionAt where they apply). Nothing new is an empty batch and no
+	// error; b.Read may be more than 0 with no Records when all were filtered
+	// or skipped, and After then still moves. io.EOF (alone or with the last
+	// records) says that this input will never yield more: the file is gone
+	// or rotated away, and drained. A *GapError (with or without records that
+	// lie behind the gap) says what was lost; reading can go on. Any other
+	// error is not final: the caller backs off and calls again.
+	Read(b *record.Batch) error
+	// Until makes Read stop exactly at pos, as if nothing lay behind it, until
+	// called again; "" lifts it. A feed that catches up meets the live one so.
+	Until(pos record.Position)
+	// Close frees descriptors. The Reader must not be used afterwards.
+	Close() error
+}
+
+// Lagger is implemented by Readers that can tell how far behind they are.
+type Lagger interface {
+	// Lag returns the bytes between the reader's position and the end of the
+	// input as far as it is known.
+	Lag() int64
+}
+
+// GapError says that records were lost before they could be read.
+type GapError struct {
+	Reason  string // "vacuumed", "truncated", "rewritten", "corrupt", ...: a metric label value
+	Records int64  // lost records if known, else 0
+	Bytes   int64  // lost bytes if known, else 0
+	Detail  string // for people: which file, which object, between which times
+}
+
+func (e *GapError) Error() string { return "records lost: " + e.Reason + ": " + e.Detail }
+
+// Stored is an input that the position store knows for a source: at a start
+// it lets a source find again the rest of a file that was rotated meanwhile.
+type Stored struct {
+	Input    string
+	Position record.Position
+}
+
+// Deps is what the pipeline gives to a source.
+type Deps struct {
+	Log   *slog.Logger
+	Host  string          // this node's name
+	Known func() []Stored // inputs with a stored position; may be called at any time
+	// FirstRun is true when no position was ever stored for this source: an
+	// input that is there at that moment starts as startAt says. Every input that appears
+	// later is read from its beginning.
+	FirstRun bool
+	// Skipped counts things that could not be read and were left out, by
+	// reason (a metric label value), n at a time. Never nil.
+	Skipped func(reason string, n int)
+	// Location is the time zone of times that name none. Never nil.
+	Location *time.Location
+}
