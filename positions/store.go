@@ -1,0 +1,326 @@
+// Package positions keeps, for each source, target and input, the position up
+// to which the target has answered: the only state that lbshipd has.
+package positions
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+// Names of the files in the data directory.
+const (
+	fileName     = "positions"
+	previousName = "positions.previous"
+	tempName     = "positions.tmp"
+	lockName     = "lock"
+)
+
+// saveEvery is the shortest time between two writes of the file: what a
+// SIGKILL can make a target see twice.
+const saveEvery = time.Second
+
+// keepUnused is how long an entry whose input was not seen again is kept.
+const keepUnused = 30 * 24 * time.Hour
+
+// ErrLocked says that another daemon uses the data directory.
+var ErrLocked = errors.New("another lbshipd uses this data directory")
+
+// Key names a position: names of the source and the target object, and the
+// identity of the input within the source.
+type Key struct{ Source, Target, Input string }
+
+// Entry is one stored position.
+type Entry struct {
+	Key
+	Position record.Position
+	Updated  int64 // Unix seconds
+}
+
+// Store holds the positions in memory and writes them to the data directory.
+// It is safe for concurrent use.
+//
+// Life: Open locks the directory and loads; Run saves what changed, at most
+// once a second; Close saves once more and unlocks.
+type Store struct {
+	dir  string
+	log  *slog.Logger
+	lock *os.File
+	now  func() time.Time
+
+	mu      sync.Mutex
+	entries map[Key]Entry
+	version uint64 // counts changes
+	saved   uint64 // version that is on disk
+	lastErr error  // of the last save
+
+	saving sync.Mutex // one save at a time
+}
+
+// Open locks dir, which is made if it is missing, and loads its positions. A
+// damaged file is set aside under another name and the previous generation is
+// used; a directory that cannot be locked is an error.
+func Open(dir string, log *slog.Logger) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening lock of data directory: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrLocked)
+		}
+		return nil, fmt.Errorf("locking data directory %s: %w", dir, err)
+	}
+	s := &Store{dir: dir, log: log, lock: lock, now: time.Now, entries: map[Key]Entry{}}
+	if err := s.load(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// load reads the newest generation that is whole.
+func (s *Store) load() error {
+	for _, name := range []string{fileName, previousName} {
+		path := filepath.Join(s.dir, name)
+		entries, err := ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			for _, e := range entries {
+				s.entries[e.Key] = e
+			}
+			return nil
+		}
+		aside := fmt.Sprintf("%s.damaged-%d", path, s.now().Unix())
+		s.log.Error("positions file is damaged: set aside, the previous generation is used; what was sent since then is sent again",
+			"file", path, "kept_as", aside, "error", err)
+		if err := os.Rename(path, aside); err != nil {
+			return fmt.Errorf("setting damaged positions file aside: %w", err)
+		}
+	}
+	return nil
+}
+
+// ReadFile reads and verifies one positions file. Entries are sorted.
+func ReadFile(path string) ([]Entry, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading positions: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading positions: %w", err)
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("reading positions: %s is larger than %d bytes", path, maxFileBytes)
+	}
+	entries, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading positions %s: %w", path, err)
+	}
+	return entries, nil
+}
+
+// ReadDir reads the current generation in a data directory, without locking.
+func ReadDir(dir string) ([]Entry, error) { return ReadFile(filepath.Join(dir, fileName)) }
+
+// Get returns the position of k, and whether there is one.
+func (s *Store) Get(k Key) (record.Position, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.entries[k]
+	return e.Position, ok
+}
+
+// Set stores the position of k.
+func (s *Store) Set(k Key, p record.Position) {
+	now := s.now().Unix()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries[k] = Entry{k, p, now}
+	s.version++
+}
+
+// Forget drops the position of k: its input is gone and answered for.
+func (s *Store) Forget(k Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.entries[k]; ok {
+		delete(s.entries, k)
+		s.version++
+	}
+}
+
+// Entries returns the entries of one source, or of all if source is empty,
+// sorted by source, target and input.
+func (s *Store) Entries(source string) []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sorted(source)
+}
+
+func (s *Store) sorted(source string) []Entry {
+	list := make([]Entry, 0, len(s.entries))
+	for _, e := range s.entries {
+		if source == "" || e.Source == source {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Input, b.Input))
+	})
+	return list
+}
+
+// Run saves what changed, at most once a second, until ctx ends. A save that
+// fails is told once per cause and tried again: shipping never waits for it.
+func (s *Store) Run(ctx context.Context) {
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.saveAndTell()
+		}
+	}
+}
+
+func (s *Store) saveAndTell() {
+	before := s.Err()
+	err := s.Save()
+	if err != nil && (before == nil || before.Error() != err.Error()) {
+		s.log.Error("positions cannot be saved; shipping goes on, and a restart would send again what is delivered from now on", "error", err)
+	}
+	if err == nil && before != nil {
+		s.log.Info("positions are saved again")
+	}
+}
+
+// Err returns the error of the last save, nil if it was good.
+func (s *Store) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastErr
+}
+
+// Save writes the positions if they changed since the last good save. When it
+// returns nil they are on disk.
+func (s *Store) Save() error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	if s.version == s.saved {
+		s.lastErr = nil
+		s.mu.Unlock()
+		return nil
+	}
+	version := s.version
+	s.expire()
+	data := encode(s.sorted(""))
+	s.mu.Unlock()
+
+	err := s.write(data)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastErr = err
+	if err == nil {
+		s.saved = version
+	}
+	return err
+}
+
+// expire drops what nobody has touched for keepUnused. s.mu is held.
+func (s *Store) expire() {
+	oldest := s.now().Add(-keepUnused).Unix()
+	for k, e := range s.entries {
+		if e.Updated < oldest {
+			delete(s.entries, k)
+		}
+	}
+}
+
+// Touch marks k as in use, so that it does not expire while its input is quiet.
+func (s *Store) Touch(k Key) {
+	now := s.now().Unix()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.entries[k]; ok && now-e.Updated > int64(keepUnused/time.Second)/10 {
+		e.Updated = now
+		s.entries[k] = e
+		s.version++
+	}
+}
+
+// write replaces the file: at every moment there is a whole current file, and
+// after the first time a whole previous one.
+func (s *Store) write(data []byte) error {
+	path := filepath.Join(s.dir, fileName)
+	temp := filepath.Join(s.dir, tempName)
+	if err := writeSynced(temp, data); err != nil {
+		os.Remove(temp) // gives the space back when the disk is full
+		return fmt.Errorf("writing positions: %w", err)
+	}
+	previous := filepath.Join(s.dir, previousName)
+	if err := os.Remove(previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("replacing previous positions: %w", err)
+	}
+	// A link and not a rename: the current name must never be missing.
+	if err := os.Link(path, previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("keeping previous positions: %w", err)
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fmt.Errorf("replacing positions: %w", err)
+	}
+	return syncDir(s.dir)
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("opening data directory: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("syncing data directory: %w", err)
+	}
+	return nil
+}
+
+// Close saves and unlocks.
+func (s *Store) Close() error {
+	return errors.Join(s.Save(), s.lock.Close())
+}

@@ -1,0 +1,179 @@
+package positions
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+func open(t *testing.T, dir string) (*Store, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	s, err := Open(dir, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, &log
+}
+
+func set(t *testing.T, s *Store, k Key, p record.Position) {
+	t.Helper()
+	s.Set(k, p)
+	if err := s.Save(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPositionsSurviveARestart(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	awkward := Key{"src", "tgt", "a\tb\nc%d \xff é"}
+	set(t, s, awkward, "s=1;i=2")
+	set(t, s, Key{"src", "other", "x"}, "")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, dir)
+	defer s.Close()
+	if p, ok := s.Get(awkward); !ok || p != "s=1;i=2" {
+		t.Errorf("got %q %v", p, ok)
+	}
+	if p, ok := s.Get(Key{"src", "other", "x"}); !ok || p != "" {
+		t.Errorf("the empty position: got %q %v, want it stored", p, ok)
+	}
+	s.Forget(awkward)
+	if _, ok := s.Get(awkward); ok {
+		t.Error("forgotten key is still there")
+	}
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	defer s.Close()
+	if _, err := Open(dir, slog.Default()); !errors.Is(err, ErrLocked) {
+		t.Errorf("got %v, want ErrLocked", err)
+	}
+}
+
+func TestDamagedFileIsSetAsideAndThePreviousUsed(t *testing.T) {
+	k := Key{"s", "t", "i"}
+	for name, damage := range map[string]func([]byte) []byte{
+		"empty":       func([]byte) []byte { return nil },
+		"cut":         func(b []byte) []byte { return b[:len(b)-5] },
+		"bit flipped": func(b []byte) []byte { b[len(header)+3] ^= 1; return b },
+		"zeros":       func(b []byte) []byte { return make([]byte, len(b)) },
+		"other":       func([]byte) []byte { return []byte("lbshipd-positions 2\nsum\t0\t0\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, _ := open(t, dir)
+			set(t, s, k, "first")
+			set(t, s, k, "second")
+			s.Close()
+			path := filepath.Join(dir, fileName)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, damage(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, log := open(t, dir)
+			defer s.Close()
+			if p, _ := s.Get(k); p != "first" {
+				t.Errorf("got %q, want the previous generation's", p)
+			}
+			if !strings.Contains(log.String(), "damaged") {
+				t.Errorf("nothing said: %s", log)
+			}
+			if aside, _ := filepath.Glob(path + ".damaged-*"); len(aside) != 1 {
+				t.Errorf("set aside: %v", aside)
+			}
+		})
+	}
+}
+
+func TestFullDiskKeepsTheOldFileAndRecovers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small tmpfs needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("mounting a small tmpfs: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	s, log := open(t, dir)
+	k := Key{"s", "t", "i"}
+	set(t, s, k, "good")
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+	s.Set(k, "later")
+	s.saveAndTell()
+	s.saveAndTell()
+	if err := s.Err(); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("got %v, want ENOSPC", err)
+	}
+	if n := strings.Count(log.String(), "cannot be saved"); n != 1 {
+		t.Errorf("said %d times: %s", n, log)
+	}
+	entries, err := ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Position != "good" {
+		t.Errorf("on disk: %v %v", entries, err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	s.saveAndTell()
+	if entries, err = ReadDir(dir); err != nil || entries[0].Position != "later" {
+		t.Errorf("after the disk has space again: %v %v", entries, err)
+	}
+	s.Close()
+}
+
+func TestUnusedEntriesExpire(t *testing.T) {
+	s, _ := open(t, t.TempDir())
+	defer s.Close()
+	now := time.Unix(1e9, 0)
+	s.now = func() time.Time { return now }
+	set(t, s, Key{"s", "t", "old"}, "1")
+	set(t, s, Key{"s", "t", "quiet"}, "1")
+	now = now.Add(keepUnused / 2)
+	s.Touch(Key{"s", "t", "quiet"})
+	now = now.Add(keepUnused/2 + time.Hour)
+	set(t, s, Key{"s", "t", "new"}, "1")
+	if _, ok := s.Get(Key{"s", "t", "old"}); ok {
+		t.Error("an entry unused for more than 30 days is still there")
+	}
+	if _, ok := s.Get(Key{"s", "t", "quiet"}); !ok {
+		t.Error("an entry in use has expired")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(encode([]Entry{{Key{"a", "b", "c"}, "pos", 12}}))
+	f.Add(encode(nil))
+	f.Add([]byte("\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		entries, err := decode(data)
+		if err != nil {
+			return
+		}
+		again, err := decode(encode(entries))
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(entries) {
+			t.Errorf("%v became %v (%v)", entries, again, err)
+		}
+	})
+}
