@@ -18,6 +18,10 @@ type Config struct {
 	TLSBundles []TLSBundle `json:"tlsBundles,omitempty"`
 	// Line formats of your own, used as "regex:NAME".
 	Formats []Format `json:"formats,omitempty"`
+
+	doc      *document // where it stands in its file; nil if made in code
+	warnings Problems
+	resolved bool // the files it names have been read
 }
 
 // Source is something that logs are read from. Exactly one of journald and
@@ -192,12 +196,15 @@ type Format struct {
 // Secret is a text that is never printed.
 type Secret string
 
+// hidden is what is printed in place of a secret.
+const hidden = "(hidden)"
+
 // String hides the secret.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
 	}
-	return "(hidden)"
+	return hidden
 }
 
 // GoString hides the secret.

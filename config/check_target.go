@@ -1,0 +1,305 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Protocols are what rsyslog.protocol takes.
+var protocols = []string{"tls", "tcp", "udp"}
+
+// Facilities returns the names of the syslog facilities (RFC 5424 table 1)
+// that a configuration may use. FacilityCode gives their numbers.
+func Facilities() []string {
+	names := make([]string, 0, len(facilities))
+	for _, f := range facilities {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// FacilityCode returns the number of a facility, and false if there is none
+// of that name.
+func FacilityCode(name string) (uint8, bool) {
+	for _, f := range facilities {
+		if f.name == name {
+			return f.code, true
+		}
+	}
+	return 0, false
+}
+
+var facilities = []struct {
+	name string
+	code uint8
+}{
+	{"kern", 0}, {"user", 1}, {"mail", 2}, {"daemon", 3}, {"auth", 4}, {"syslog", 5}, {"lpr", 6}, {"news", 7},
+	{"uucp", 8}, {"cron", 9}, {"authpriv", 10}, {"ftp", 11},
+	{"local0", 16}, {"local1", 17}, {"local2", 18}, {"local3", 19}, {"local4", 20}, {"local5", 21}, {"local6", 22}, {"local7", 23},
+}
+
+// attributes of a record that may become labels of a Loki stream.
+var attributes = []string{"source", "host", "unit", "identifier", "filename", "level"}
+
+// Limits of a target's texts.
+const (
+	maxURL      = 2048
+	maxTenant   = 150 // Loki's own limit
+	maxHost     = 253 // RFC 1035
+	maxAppName  = 48  // RFC 5424 section 6.2.5
+	maxSDName   = 32  // RFC 5424 section 6.3.2
+	maxMetadata = 256 // bytes of a field's name
+	maxUDP      = 65507
+)
+
+// target checks one target.
+func (k *checker) target(p path, t *Target) {
+	k.exactlyOne(p, []string{"loki", "rsyslog", "stdout"}, t.Loki != nil, t.Rsyslog != nil, t.Stdout != nil)
+	if t.Loki != nil {
+		k.loki(p.dot("loki"), t.Loki)
+	}
+	if t.Rsyslog != nil {
+		k.rsyslog(p.dot("rsyslog"), t.Rsyslog)
+	}
+	if t.Stdout != nil {
+		k.oneOf(p.dot("stdout").dot("format"), t.Stdout.Format, []string{"text", "json", "logfmt"})
+	}
+}
+
+func (k *checker) loki(p path, l *LokiTarget) {
+	u := k.url(p.dot("url"), l.URL)
+	if u != nil && u.Scheme == "http" {
+		k.plainHTTP(p, l)
+	}
+	k.bundleRef(p.dot("tlsBundle"), l.TLSBundle)
+	k.serverName(p.dot("serverName"), l.ServerName)
+	k.tenant(p.dot("tenantId"), l.TenantID)
+	k.lokiAuth(p, l)
+	k.labels(p.dot("labels"), l.Labels)
+	seen := map[string]bool{}
+	for i, name := range l.StreamLabels {
+		place := p.dot("streamLabels").index(i)
+		if k.oneOf(place, name, attributes) && seen[name] {
+			k.fail(place, "%q is given twice", name)
+		}
+		seen[name] = true
+	}
+	k.plainList(p.dot("structuredMetadata"), "name", l.StructuredMetadata, maxMetadata)
+}
+
+// url checks the address of an HTTP server and returns it if it can be read.
+// A URL is quoted only when it is known to hold no password.
+func (k *checker) url(p path, text string) *url.URL {
+	if text == "" {
+		k.fail(p, "is missing")
+		return nil
+	}
+	if !k.plain(p, "URL", text, maxURL) {
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		k.fail(p, "is no URL such as https://loki.example.net:3100")
+		return nil
+	case u.User != nil:
+		k.fail(p, "holds a user name; use basicAuth, which is not printed")
+		return nil
+	case u.Scheme != "http" && u.Scheme != "https":
+		k.fail(p, "must begin with http:// or https://")
+		return nil
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(text, "#"):
+		k.fail(p, "must end before any ? or #")
+	case u.Port() != "" && !validPort(u.Port()), strings.HasSuffix(u.Host, ":"):
+		k.fail(p, "port must be 1 to 65535")
+	case !validHost(u.Hostname()):
+		k.fail(p, "%q is no host name or IP address", cut(u.Hostname()))
+	}
+	return u
+}
+
+// plainHTTP says what cannot be had without TLS.
+func (k *checker) plainHTTP(p path, l *LokiTarget) {
+	const message = "is given, but the URL begins with http://; make it https://"
+	k.failIf(l.TLSBundle != "", p.dot("tlsBundle"), message)
+	k.failIf(l.ServerName != "", p.dot("serverName"), message)
+	if l.BasicAuth != nil || l.BearerToken != "" || l.BearerTokenFile != "" {
+		k.warn(p.dot("url"), "http:// sends the password or token readable by everybody on the way")
+	}
+}
+
+// validTenant is what Loki takes as a tenant's name.
+var validTenant = regexp.MustCompile(`^[a-zA-Z0-9!._*'()-]+$`)
+
+func (k *checker) tenant(p path, id string) {
+	switch {
+	case id == "":
+	case len(id) > maxTenant:
+		k.fail(p, "is %d bytes long, more than %d", len(id), maxTenant)
+	case id == "." || id == ".." || !validTenant.MatchString(id):
+		k.fail(p, "%q is no tenant of Loki: letters, digits and !-_.*'() are allowed", cut(id))
+	}
+}
+
+func (k *checker) lokiAuth(p path, l *LokiTarget) {
+	bearer := p.dot("bearerToken")
+	if l.BearerToken != "" && l.BearerTokenFile != "" && !k.c.resolved {
+		k.fail(p.dot("bearerTokenFile"), "bearerToken is given as well; one of them is enough")
+	}
+	if l.BearerToken == "" && l.BearerTokenFile != "" {
+		bearer = p.dot("bearerTokenFile")
+	}
+	if strings.ContainsFunc(l.BearerToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		k.fail(bearer, "holds a space, a line break or a character that is not ASCII")
+	}
+	b := l.BasicAuth
+	if b == nil {
+		return
+	}
+	p = p.dot("basicAuth")
+	if l.BearerToken != "" || l.BearerTokenFile != "" {
+		k.fail(p, "a bearer token is given as well; a request carries only one of them")
+	}
+	if k.plain(p.dot("username"), "user name", b.Username, maxIdentifier) && strings.Contains(b.Username, ":") {
+		k.fail(p.dot("username"), "must not hold a colon (RFC 7617 section 2)")
+	}
+	switch {
+	case b.Password != "" && b.PasswordFile != "" && !k.c.resolved:
+		k.fail(p.dot("passwordFile"), "password is given as well; one of them is enough")
+	case b.Password == "" && b.PasswordFile == "":
+		k.warn(p, "has no password")
+	case strings.ContainsAny(b.Password.Reveal(), "\r\n\x00"):
+		k.fail(p.dot("password"), "holds a line break")
+	}
+}
+
+func (k *checker) rsyslog(p path, r *RsyslogTarget) {
+	k.hostPort(p.dot("address"), r.Address)
+	if k.oneOf(p.dot("protocol"), r.Protocol, protocols) && r.Protocol != "tls" {
+		const message = "is given, but the protocol is %s, which shows no certificates"
+		k.failIf(r.TLSBundle != "", p.dot("tlsBundle"), message, r.Protocol)
+		k.failIf(r.ServerName != "", p.dot("serverName"), message, r.Protocol)
+		k.failIf(len(r.Fingerprints) > 0, p.dot("fingerprints"), message, r.Protocol)
+	}
+	k.bundleRef(p.dot("tlsBundle"), r.TLSBundle)
+	k.serverName(p.dot("serverName"), r.ServerName)
+	for i, f := range r.Fingerprints {
+		k.fingerprint(p.dot("fingerprints").index(i), f)
+	}
+	if k.oneOf(p.dot("framing"), r.Framing, []string{"octet-counting", "newline"}) && r.Framing == "newline" && r.Protocol != "tcp" {
+		k.fail(p.dot("framing"), "newline is for tcp only, the protocol is %s", cut(r.Protocol))
+	}
+	k.oneOf(p.dot("facility"), r.Facility, Facilities())
+	if r.AppName != "" && (len(r.AppName) > maxAppName || !printable(r.AppName, "")) {
+		k.fail(p.dot("appName"), "%q must be at most %d ASCII letters, digits and signs without a space (RFC 5424 section 6.2.5)", cut(r.AppName), maxAppName)
+	}
+	k.plainList(p.dot("structuredData"), "name", r.StructuredData, maxMetadata)
+	if r.StructuredDataID != nil && *r.StructuredDataID != "" {
+		k.sdID(p.dot("structuredDataId"), *r.StructuredDataID)
+	}
+	if r.Protocol == "udp" && r.MaxMessageBytes > maxUDP {
+		k.fail(p.dot("maxMessageBytes"), "must be at most %d over udp, is %v", maxUDP, r.MaxMessageBytes)
+	}
+}
+
+// printable reports whether text is printable ASCII without a space and
+// without the characters of not.
+func printable(text, not string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(not, r) })
+}
+
+var privateSDID = regexp.MustCompile(`^[^@]+@[0-9]+(\.[0-9]+)*$`)
+
+// sdID checks an SD-ID that is not IANA's (RFC 5424 section 6.3.2).
+func (k *checker) sdID(p path, id string) {
+	switch {
+	case len(id) > maxSDName || !printable(id, `= ]"`):
+		k.fail(p, "%q must be at most %d ASCII characters without space, =, ] and \" (RFC 5424 section 6.3.2)", cut(id), maxSDName)
+	case !privateSDID.MatchString(id):
+		k.fail(p, "%q must be NAME@NUMBER with an enterprise number; names without one are IANA's (RFC 5424 section 6.3.2)", cut(id))
+	}
+}
+
+func (k *checker) hostPort(p path, address string) {
+	if address == "" {
+		k.fail(p, "is missing")
+		return
+	}
+	host, port, err := net.SplitHostPort(address)
+	switch {
+	case strings.Contains(address, "://"):
+		k.fail(p, "must be host:port without a scheme, such as logs.example.net:6514; the protocol is a field of its own")
+	case err != nil && strings.Count(address, ":") > 1:
+		k.fail(p, "%q must be host:port, with an IPv6 address in brackets: [2001:db8::1]:6514", cut(address))
+	case err != nil:
+		k.fail(p, "%q must be host:port, such as logs.example.net:6514", cut(address))
+	case !validPort(port):
+		k.fail(p, "port %q must be a number from 1 to 65535", cut(port))
+	case !validHost(host):
+		k.fail(p, "%q is no host name or IP address", cut(host))
+	}
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// validHostName is more lenient than RFC 1123: "_" is used in real names.
+var validHostName = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9_])?(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9_])?)*\.?$`)
+
+func validHost(host string) bool {
+	address, _, _ := strings.Cut(host, "%")
+	if net.ParseIP(address) != nil {
+		return true
+	}
+	return len(host) <= maxHost && validHostName.MatchString(host)
+}
+
+func (k *checker) serverName(p path, name string) {
+	if name != "" && !validHost(name) {
+		k.fail(p, "%q is no host name or IP address", cut(name))
+	}
+}
+
+// bundleRef checks that a named TLS bundle is there.
+func (k *checker) bundleRef(p path, name string) {
+	if name == "" {
+		return
+	}
+	var known []string
+	for i := range k.c.TLSBundles {
+		known = append(known, k.c.TLSBundles[i].Name)
+	}
+	if slices.Contains(known, name) {
+		return
+	}
+	if len(known) == 0 {
+		k.fail(p, "there is no TLS bundle %q; add it under tlsBundles", cut(name))
+		return
+	}
+	k.fail(p, "there is no TLS bundle %q%s", cut(name), didYouMean(name, known))
+}
+
+// fingerprintBytes are the lengths of the digests that RFC 5425 section 4.2.2
+// has names for.
+var fingerprintBytes = map[string]int{"sha-1": 20, "sha-256": 32}
+
+var hexPairs = regexp.MustCompile(`^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*$`)
+
+func (k *checker) fingerprint(p path, text string) {
+	algorithm, digest, _ := strings.Cut(text, ":")
+	size, ok := fingerprintBytes[strings.ToLower(algorithm)]
+	switch {
+	case !ok:
+		k.fail(p, "%q must begin with \"sha-256:\" or \"sha-1:\" (RFC 5425 section 4.2.2)", cut(text))
+	case !hexPairs.MatchString(digest):
+		k.fail(p, "%q must be pairs of hexadecimal digits with colons between them (RFC 5425 section 4.2.2)", cut(text))
+	case len(digest) != 3*size-1:
+		k.fail(p, "has %d bytes, a %s has %d", (len(digest)+1)/3, strings.ToLower(algorithm), size)
+	}
+}
