@@ -1,0 +1,183 @@
+// Package filestore keeps an eye on one configuration file and the files that
+// it names, and hands out each new configuration.
+package filestore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+)
+
+// How soon a change is noticed.
+const (
+	// quiet is how long nothing must happen before the file is read.
+	quiet = 50 * time.Millisecond
+	// settle is how long a change is waited for at most; and how long what is
+	// broken is given to become whole, for it may be half written.
+	settle = 200 * time.Millisecond
+	// poll is how often the files are looked at where inotify says nothing:
+	// network file systems, exhausted limits, renamed parent folders.
+	poll = time.Second
+)
+
+// Event is what the file holds now. Either Config or Err is set.
+type Event struct {
+	// Config is complete: parsed, validated, with its files read.
+	Config *config.Config
+	// Err says why there is no Config: a config.Problems, or that the file
+	// cannot be read. What runs is to be kept.
+	Err error
+	// Gone is set with Err if the file is not there.
+	Gone bool
+	// Reloaded is set if this answers a Reload; the contents may be the same
+	// as before then.
+	Reloaded bool
+}
+
+// Store watches one configuration file. Changes are told by contents, however
+// they come about: written in place, renamed over, deleted and made again, or a
+// symbolic link anywhere on the way that now points elsewhere, as Kubernetes
+// does it with a ConfigMap. The files that the configuration names (caFile and
+// the like) are watched in the same way.
+type Store struct {
+	path   string
+	log    *slog.Logger
+	reload chan struct{}
+
+	pollOnly bool // for tests: as if there were no inotify
+}
+
+// Open makes a Store for the file at path, which need not be there yet. It
+// reads nothing.
+func Open(path string, log *slog.Logger) (*Store, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("finding the configuration %s: %w", path, err)
+	}
+	return &Store{path: absolute, log: log, reload: make(chan struct{}, 1)}, nil
+}
+
+// Path returns the absolute path of the file.
+func (s *Store) Path() string { return s.path }
+
+// Reload makes the file be read at once, and an Event be sent in any case
+// (SIGHUP). It does not wait.
+func (s *Store) Reload() {
+	select {
+	case s.reload <- struct{}{}:
+	default: // one is under way already
+	}
+}
+
+// Watch reads the file and sends what it holds, then an Event for every change
+// of what it holds. What is broken is sent once until it changes. If the
+// receiver is slow, an Event that it has not taken is replaced by a newer one.
+// The channel is closed when ctx ends. Watch is called once.
+func (s *Store) Watch(ctx context.Context) <-chan Event {
+	out := make(chan Event)
+	l := loop{store: s, notify: &notifier{done: make(chan struct{})}, timer: time.NewTimer(0)}
+	if !s.pollOnly {
+		l.notify = newNotifier(s.log)
+	}
+	go func() {
+		defer close(out)
+		defer l.notify.close()
+		defer l.timer.Stop()
+		l.run(ctx, out)
+	}()
+	return out
+}
+
+// loop is the state of one Watch. Only its goroutine uses it.
+type loop struct {
+	store   *Store
+	notify  *notifier
+	timer   *time.Timer // when the files are read next; not armed if first is zero
+	seen    snapshot    // what was last read
+	sent    string      // revision of what was last sent
+	had     bool        // a Config was sent
+	first   time.Time   // the first change that is not dealt with yet; zero: none
+	pending *Event      // what the receiver has not taken yet
+	answer  bool        // a Reload waits for its Event
+}
+
+func (l *loop) run(ctx context.Context, out chan<- Event) {
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	l.notify.watch([]string{l.store.path})
+	l.timer.Stop()
+	l.look(true)
+	for {
+		var offer chan<- Event
+		var event Event
+		if l.pending != nil {
+			offer, event = out, *l.pending
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case offer <- event:
+			l.pending = nil
+		case <-l.store.reload:
+			l.answer = true
+			l.look(true)
+		case name := <-l.notify.events():
+			if l.notify.interesting(name) {
+				l.changed()
+			}
+		case <-ticker.C:
+			if l.notify.watch(l.seen.paths()) || l.seen.changed() {
+				l.changed()
+			}
+		case <-l.timer.C:
+			l.look(false)
+		}
+	}
+}
+
+// changed notes that something happened, and sets the time for a look at it.
+func (l *loop) changed() {
+	now := time.Now()
+	if l.first.IsZero() {
+		l.first = now
+	}
+	l.timer.Reset(max(0, min(quiet, l.first.Add(settle).Sub(now))))
+}
+
+// look reads the files and says so if they hold something new. What is broken
+// is looked at again before it is said, unless it is certain.
+func (l *loop) look(certain bool) {
+	l.seen = read(l.store.path)
+	if l.notify.watch(l.seen.paths()) && l.seen.changed() {
+		// A file changed before it was watched.
+		l.changed()
+		return
+	}
+	rest := l.first.Add(settle).Sub(time.Now())
+	if l.seen.err != nil && !certain && rest > 0 && l.seen.revision != l.sent {
+		l.timer.Reset(rest)
+		return
+	}
+	l.first = time.Time{}
+	l.timer.Stop()
+	if l.seen.revision != l.sent || l.answer {
+		l.send()
+	}
+}
+
+// send makes what was seen the Event that is offered.
+func (l *loop) send() {
+	event := Event{Config: l.seen.config, Err: l.seen.err, Gone: l.seen.gone, Reloaded: l.answer}
+	if event.Gone && l.had {
+		event.Err = fmt.Errorf("the configuration file is gone, what runs goes on: %w", event.Err)
+	}
+	l.had = l.had || event.Config != nil
+	if l.pending != nil {
+		event.Reloaded = event.Reloaded || l.pending.Reloaded
+	}
+	l.pending, l.sent, l.answer = &event, l.seen.revision, false
+}
