@@ -1,0 +1,264 @@
+package file
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// discovery finds the files of a source; it belongs to the goroutine of Run.
+type discovery struct {
+	src   *source
+	found func(sources.Input)
+
+	inputs map[inode]*input
+	paths  map[string]*input // of the globs; an entry for each path that leads to a file
+	known  *knownInputs      // nil: to be asked for again
+	first  bool              // the first walk of a first run: startAt counts
+	walked []*input          // what the first walk found, until it is announced; nil later
+
+	notifier   *notifier
+	dirs       map[string]*directory
+	byWatch    map[int32]map[string]bool // watch → directories
+	moves      moves
+	complaints map[string]string // path → what was said of it
+	saidPoll   bool
+
+	pass     int // number of the current walk
+	nextWalk time.Time
+	nextPoll time.Time
+}
+
+func newDiscovery(s *source, found func(sources.Input)) *discovery {
+	d := &discovery{
+		src: s, found: found,
+		inputs: map[inode]*input{}, paths: map[string]*input{},
+		dirs: map[string]*directory{}, byWatch: map[int32]map[string]bool{},
+		complaints: map[string]string{}, moves: newMoves(),
+	}
+	if s.noInotify {
+		return d
+	}
+	n, err := newNotifier()
+	if err != nil {
+		d.sayPolling(err)
+		return d
+	}
+	d.notifier = n
+	return d
+}
+
+func (d *discovery) close() {
+	if d.notifier != nil {
+		d.notifier.close()
+	}
+}
+
+func (d *discovery) events() <-chan []event {
+	if d.notifier == nil {
+		return nil
+	}
+	return d.notifier.events
+}
+
+// start makes the first walk, looks for stored inputs that it did not find,
+// and announces all: older files first.
+func (d *discovery) start() {
+	d.known = newKnownInputs(d.src.knownPositions())
+	d.first = d.src.deps.FirstRun && d.known.empty()
+	d.walked = []*input{}
+	d.walk()
+	restored := d.restore()
+	slices.SortStableFunc(restored, byAge)
+	slices.SortStableFunc(d.walked, byAge)
+	all := append(restored, d.walked...)
+	d.first, d.walked = false, nil
+	for _, in := range all {
+		d.found(in)
+	}
+}
+
+func byAge(a, b *input) int {
+	x, _, _, _ := fstat(a.fd)
+	y, _, _, _ := fstat(b.fd)
+	return int(max(-1, min(1, x.mtime-y.mtime)))
+}
+
+// check looks at one path of the globs, and reports whether a file is there.
+func (d *discovery) check(path string) bool {
+	st, err := os.Stat(path)
+	if err != nil {
+		d.drop(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			delete(d.complaints, path)
+			return false
+		}
+		d.complain(path, "unreadable", err.Error())
+		return false
+	}
+	if !st.Mode().IsRegular() {
+		d.drop(path)
+		if !st.IsDir() {
+			d.complain(path, "not_regular", "it is "+st.Mode().Type().String())
+		}
+		return false
+	}
+	sys := st.Sys().(*syscall.Stat_t)
+	if in := d.paths[path]; in != nil && in.id == (inode{sys.Dev, sys.Ino}) && !in.hasEnded() {
+		return true
+	}
+	return d.open(path, path, true)
+}
+
+// open makes the file at path an input, if it is none yet. Its name is first,
+// which is not path if it was renamed before it could be opened. matches says
+// whether path is one of the globs.
+func (d *discovery) open(path, first string, matches bool) bool {
+	// O_NONBLOCK: a fifo that has come in the file's place must not block us.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			d.complain(path, "unreadable", err.Error())
+		}
+		return false
+	}
+	fd := int(f.Fd())
+	_, id, mode, err := fstat(fd)
+	if err != nil || mode&syscall.S_IFMT != syscall.S_IFREG {
+		f.Close()
+		return false
+	}
+	delete(d.complaints, path)
+	in := d.inputs[id]
+	if in != nil && !in.hasEnded() && (!matches || in.comeBack()) {
+		f.Close()
+	} else {
+		in, _ = d.newInput(f, fd, id, first)
+		d.announce(in, matches)
+	}
+	if matches {
+		d.lead(path, in)
+	}
+	return true
+}
+
+// lead notes that path leads to in, and no longer to what it led to.
+func (d *discovery) lead(path string, in *input) {
+	if d.paths[path] == in {
+		return
+	}
+	in.paths[path] = true
+	d.drop(path)
+	d.paths[path] = in
+}
+
+// drop notes that path no longer leads anywhere.
+func (d *discovery) drop(path string) {
+	in := d.paths[path]
+	if in == nil {
+		return
+	}
+	delete(d.paths, path)
+	delete(in.paths, path)
+	if len(in.paths) == 0 {
+		in.leave(time.Now())
+	}
+}
+
+// newInput returns the input of an open file, and whether it has a stored position.
+func (d *discovery) newInput(f *os.File, fd int, id inode, first string) (in *input, adopted bool) {
+	in = &input{
+		id: id, file: f, fd: fd, src: d.src, paths: map[string]bool{},
+		origin: &record.Origin{
+			Source: d.src.name, Kind: "file", Input: inputKey(fd, id), Path: first,
+			Host: d.src.deps.Host, Labels: d.src.labels,
+		},
+		path: escapePath(first),
+	}
+	d.inputs[id] = in
+	if d.known == nil {
+		d.known = newKnownInputs(d.src.knownPositions())
+	}
+	return in, d.known.adopt(in)
+}
+
+func (d *discovery) announce(in *input, matches bool) {
+	if !matches {
+		in.leave(time.Now())
+	}
+	if d.first && d.src.fromEnd {
+		start, err := in.endPosition(int64(d.src.maxLine))
+		if err != nil {
+			d.src.deps.Log.Warn("finding the end of a file; it is read from its beginning", "path", in.origin.Path, "error", err)
+		}
+		in.start = start
+	}
+	if d.walked != nil {
+		d.walked = append(d.walked, in)
+		return
+	}
+	d.found(in)
+}
+
+// complain says once of a path what is wrong with it.
+func (d *discovery) complain(path, reason, detail string) {
+	if d.complaints[path] == reason {
+		return
+	}
+	d.complaints[path] = reason
+	d.src.skipped(reason, 1)
+	d.src.deps.Log.Warn("a file is left out", "source", d.src.name, "path", path, "reason", reason, "detail", detail)
+}
+
+// forget drops inputs that have ended.
+func (d *discovery) forget() {
+	for id, in := range d.inputs {
+		if in.hasEnded() {
+			delete(d.inputs, id)
+		}
+	}
+}
+
+// checkBelow looks again at all paths below a directory.
+func (d *discovery) checkBelow(dir string) {
+	for path := range d.paths {
+		if below(path, dir) {
+			d.check(path)
+		}
+	}
+	for name, dd := range d.dirs {
+		if below(name, dir) {
+			d.unwatch(dd)
+		}
+	}
+}
+
+// newPass makes walkDir look only into directories that were never looked into.
+func (d *discovery) newPass() {
+	old := d.pass
+	d.pass++
+	for _, dir := range d.dirs {
+		if dir.pass == old {
+			dir.pass = d.pass
+		}
+		if dir.hopPass == old {
+			dir.hopPass = d.pass
+		}
+	}
+}
+
+func join(dir, name string) string {
+	if dir == "/" {
+		return "/" + name
+	}
+	return dir + "/" + name
+}
+
+func parent(path string) string { return filepath.Dir(path) }

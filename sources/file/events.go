@@ -1,0 +1,189 @@
+package file
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// movesKept is how long a new name, or a rename whose second half has not
+// come, is remembered.
+const movesKept = 2 * time.Second
+
+// moves remembers the names in the globs that have lately appeared, so that a
+// file that was renamed before it could be opened is found under its new name,
+// be that in the globs or not.
+type moves struct {
+	fresh   map[string]move // current path → the path it had in the globs
+	carried map[uint32]move // by the cookie of a rename whose first half was seen
+}
+
+type move struct {
+	first  string
+	missed bool // nothing was there any more when it was looked for
+	at     time.Time
+}
+
+func newMoves() moves {
+	return moves{fresh: map[string]move{}, carried: map[uint32]move{}}
+}
+
+func (m *moves) expire(now time.Time) {
+	for path, mv := range m.fresh {
+		if now.Sub(mv.at) > movesKept {
+			delete(m.fresh, path)
+		}
+	}
+	for cookie, mv := range m.carried {
+		if now.Sub(mv.at) > movesKept {
+			delete(m.carried, cookie)
+		}
+	}
+}
+
+// handle does what a run of inotify events asks for.
+func (d *discovery) handle(events []event) {
+	d.known = nil
+	now := time.Now()
+	for i := range events {
+		e := &events[i]
+		switch {
+		case e.mask&unix.IN_Q_OVERFLOW != 0:
+			d.src.deps.Log.Warn("events of directories were lost; looking at all of them", "source", d.src.name)
+			d.nextWalk = now
+		case e.mask&unix.IN_IGNORED != 0:
+			d.lostWatch(e.watch, now)
+		case e.mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF) != 0:
+			for name := range d.byWatch[e.watch] {
+				if dir := d.dirs[name]; dir != nil {
+					d.unwatch(dir)
+				}
+			}
+			d.nextWalk = now
+		default:
+			for name := range d.byWatch[e.watch] {
+				d.change(d.dirs[name], e, now)
+			}
+		}
+	}
+	d.moves.expire(now)
+}
+
+// lostWatch is told of a watch that the kernel has removed with its directory.
+func (d *discovery) lostWatch(watch int32, now time.Time) {
+	for name := range d.byWatch[watch] {
+		delete(d.dirs, name)
+		d.nextWalk = now
+	}
+	delete(d.byWatch, watch)
+}
+
+// change does what one event in a directory asks for.
+func (d *discovery) change(dir *directory, e *event, now time.Time) {
+	if dir == nil || e.name == "" {
+		return
+	}
+	path := join(dir.path, e.name)
+	for link := range dir.links[e.name] {
+		d.check(link)
+		d.watchHops(link)
+	}
+	if e.mask&unix.IN_ISDIR != 0 {
+		if e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) == 0 {
+			d.checkBelow(path)
+		} else if d.src.globs.descend(path, false) {
+			d.newPass()
+			d.walkDir(path)
+		}
+		return
+	}
+	switch {
+	case e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0:
+		d.appeared(path, e, now)
+	case e.mask&(unix.IN_MOVED_FROM|unix.IN_DELETE) != 0:
+		d.vanished(path, e, now)
+	}
+}
+
+func (d *discovery) appeared(path string, e *event, now time.Time) {
+	carried, moved := d.moves.carried[e.cookie]
+	if e.cookie == 0 || !moved {
+		moved = false
+	} else {
+		delete(d.moves.carried, e.cookie)
+	}
+	if d.src.globs.match(path) {
+		d.scanLink(path) // a link may lead to a directory
+		_, there := d.paths[path]
+		d.moves.fresh[path] = move{first: path, missed: !there, at: now}
+		return
+	}
+	if d.src.globs.descend(path, true) {
+		d.scanLink(path)
+	}
+	if !moved {
+		delete(d.moves.fresh, path)
+		return
+	}
+	carried.missed = !d.open(path, carried.first, false)
+	carried.at = now
+	d.moves.fresh[path] = carried
+}
+
+func (d *discovery) vanished(path string, e *event, now time.Time) {
+	if mv, ok := d.moves.fresh[path]; ok {
+		delete(d.moves.fresh, path)
+		mv.at = now
+		if e.mask&unix.IN_MOVED_FROM != 0 {
+			d.moves.carried[e.cookie] = mv
+		} else if mv.missed {
+			d.src.skipped("deleted_unread", 1)
+			d.src.deps.Log.Warn("a file was deleted before it could be opened", "source", d.src.name, "path", mv.first)
+		}
+	}
+	if d.src.globs.match(path) {
+		d.check(path)
+	}
+}
+
+// pause is how long Run may wait for events.
+func (d *discovery) pause() time.Duration {
+	next := d.nextWalk
+	if d.nextPoll.Before(next) {
+		next = d.nextPoll
+	}
+	return max(time.Millisecond, time.Until(next))
+}
+
+// look does what is due without an event.
+func (d *discovery) look() {
+	d.known = nil
+	now := time.Now()
+	if !now.Before(d.nextWalk) {
+		d.walk()
+	}
+	if !now.Before(d.nextPoll) {
+		d.pollDirs()
+	}
+	d.moves.expire(now)
+}
+
+// lostNotifier goes on without inotify.
+func (d *discovery) lostNotifier() {
+	d.notifier.close()
+	d.notifier = nil
+	for _, dir := range d.dirs {
+		dir.watch, dir.polled = -1, true
+	}
+	d.byWatch = map[int32]map[string]bool{}
+	d.nextPoll = time.Now()
+}
+
+func (d *discovery) sayPolling(err error) {
+	if d.saidPoll {
+		return
+	}
+	d.saidPoll = true
+	d.src.deps.Log.Warn("directories are looked at in intervals, for inotify cannot be had",
+		"source", d.src.name, "error", err, "interval", d.src.dirPoll)
+}

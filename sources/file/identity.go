@@ -1,0 +1,67 @@
+package file
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// inode names a file while a descriptor of it is open.
+type inode struct{ dev, ino uint64 }
+
+// stat is what is looked at to see whether a file changed.
+type stat struct {
+	size  int64
+	mtime int64 // Unix nanoseconds
+}
+
+func fstat(fd int) (stat, inode, uint32, error) {
+	var st syscall.Stat_t
+	for {
+		err := syscall.Fstat(fd, &st)
+		if err == syscall.EINTR {
+			continue
+		}
+		return stat{st.Size, st.Mtim.Nano()}, inode{st.Dev, st.Ino}, st.Mode, err
+	}
+}
+
+// inputKey returns the key of the open file: "major.minor:inode:mark", where
+// mark is what tells two holders of one inode number apart: the birth time in
+// Unix nanoseconds ("b", hexadecimal), else the inode's generation ("g",
+// hexadecimal), else "-".
+func inputKey(fd int, id inode) string {
+	return fmt.Sprintf("%d.%d:%d:%s", unix.Major(id.dev), unix.Minor(id.dev), id.ino, inodeMark(fd))
+}
+
+func inodeMark(fd int) string {
+	var stx unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stx)
+	if err == nil && stx.Mask&unix.STATX_BTIME != 0 && stx.Btime.Sec != 0 {
+		return fmt.Sprintf("b%x", uint64(stx.Btime.Sec)*1e9+uint64(stx.Btime.Nsec))
+	}
+	const fsIocGetVersion = 0x80087601 // _IOR('v', 1, long), linux/fs.h
+	var generation uint64
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), fsIocGetVersion, uintptr(unsafe.Pointer(&generation)))
+	if errno == 0 && uint32(generation) != 0 {
+		return fmt.Sprintf("g%x", uint32(generation))
+	}
+	return "-"
+}
+
+// withoutDevice returns the part of a key that outlives a new device number,
+// and false if it has no mark and so says too little.
+func withoutDevice(key string) (string, bool) {
+	_, rest, ok := strings.Cut(key, ":")
+	return rest, ok && !strings.HasSuffix(rest, ":-")
+}
+
+// keyInode returns the inode number in a key.
+func keyInode(key string) (string, bool) {
+	_, rest, _ := strings.Cut(key, ":")
+	ino, _, ok := strings.Cut(rest, ":")
+	return ino, ok
+}

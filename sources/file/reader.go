@@ -1,0 +1,246 @@
+package file
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// windowBytes is the most that one Read takes from a file, unless a single
+// line is longer. With what is read before it, it fits a batch's largest
+// chunk, and it holds a line of the default maxLineBytes with its newline.
+const windowBytes = 257 << 10
+
+// stepBytes is how much is read and split at a time, so that it is split
+// while it is in the processor's cache.
+const stepBytes = 128 << 10
+
+// reader implements sources.Reader. Between calls it holds no memory of the
+// file: an unfinished line is read again from its beginning.
+//
+// Life: made by input.Open; the caller must call Close.
+type reader struct {
+	in  *input
+	src *source
+
+	at  place           // where the next Read goes on; its path is immutable
+	pos record.Position // at's text
+	enc encoding
+
+	until int64 // offset to stop at, or -1
+
+	seen    stat  // the file as the last Read that drained it saw it
+	fresh   bool  // seen may miss a write of the same clock tick
+	more    bool  // the last Read left data behind, or nothing was read yet
+	scanned int64 // no newline between at.offset and here, if it is behind at.offset
+	nuls    int64 // only NULs between at.offset and here, if it is behind at.offset
+	known   int64 // the file's size when it was last looked at
+	held    bool  // an unfinished line waits for its end
+
+	lastChange time.Time // when the file was last seen to have changed
+
+	ready  chan struct{} // the poller's wake-up
+	turn   uint64        // of Wait; guarded by the poller
+	waits  bool          // guarded by the poller
+	closed bool
+
+	lagOffset, lagSize atomic.Int64
+}
+
+var (
+	_ sources.Reader = (*reader)(nil)
+	_ sources.Lagger = (*reader)(nil)
+)
+
+func newReader(in *input, at place) *reader {
+	r := &reader{
+		in: in, src: in.src, at: at, pos: at.text(), until: -1, more: true,
+		lastChange: time.Now(), ready: make(chan struct{}, 1),
+	}
+	if at.offset > 0 {
+		r.enc, _ = in.sniff() // a file that cannot be read will fail in Read too
+	}
+	if st, _, _, err := fstat(in.fd); err == nil {
+		r.known = st.size
+	}
+	r.note()
+	return r
+}
+
+// Wait implements sources.Reader.
+func (r *reader) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if r.more {
+		return nil
+	}
+	select {
+	case <-r.ready: // of a Wait that was cancelled while it was woken
+	default:
+	}
+	r.src.poller.add(r)
+	select {
+	case <-r.ready:
+		return nil
+	case <-ctx.Done():
+		r.src.poller.remove(r)
+		return ctx.Err()
+	}
+}
+
+// due reports whether Read may have something to give; called by the poller
+// while the reader waits.
+func (r *reader) due(now time.Time) bool {
+	st, _, _, err := fstat(r.in.fd)
+	if err != nil {
+		return true // Read will say it
+	}
+	r.known = max(r.known, st.size)
+	r.lagSize.Store(st.size)
+	if st != r.seen {
+		// Nothing to do behind the stop unless the file was cut before it.
+		return r.until < 0 || r.at.offset < r.until || st.size < r.at.offset
+	}
+	if r.fresh && now.UnixNano()-st.mtime > int64(pollTick) {
+		return true
+	}
+	if gone := r.in.gone(); !gone.IsZero() && r.until < 0 {
+		quiet := r.quiet(gone, now)
+		return quiet >= r.src.endAfter || r.held && quiet >= r.src.tearAfter
+	}
+	return false
+}
+
+// quiet returns how long the gone file has not changed.
+func (r *reader) quiet(gone, now time.Time) time.Duration {
+	if gone.Before(r.lastChange) {
+		gone = r.lastChange
+	}
+	return now.Sub(gone)
+}
+
+// Read implements sources.Reader.
+func (r *reader) Read(b *record.Batch) error {
+	b.Origin, b.Before, b.After = r.in.origin, r.pos, r.pos
+	if r.closed {
+		return r.in.pathError("read", os.ErrClosed)
+	}
+	st, _, _, err := fstat(r.in.fd)
+	if err != nil {
+		return r.in.pathError("stat", err)
+	}
+	now := time.Now()
+	changed := st != r.seen
+	if changed && r.seen != (stat{}) {
+		r.lastChange = now
+	}
+	if st.size < r.at.offset {
+		return r.lose(b, "truncated", st.size)
+	}
+	r.known = st.size
+	if changed && st.size == r.seen.size {
+		r.scanned, r.nuls = 0, 0 // written in place
+	}
+	from := r.at.offset
+	err = r.take(b, st, now, changed || r.fresh)
+	b.After = r.pos
+	b.Read, b.ReadBytes = len(b.Records), max(0, r.at.offset-from)
+	r.note()
+	return err
+}
+
+// take is Read on a file that is not shorter than it was.
+func (r *reader) take(b *record.Batch, st stat, now time.Time, changed bool) error {
+	limit, tear := st.size, false
+	if r.until >= 0 && r.until <= limit {
+		// A stop is where another Reader was: if that is within a line, the
+		// line was torn or cut there.
+		limit, tear = r.until, true
+	}
+	gone := r.in.gone()
+	if !gone.IsZero() && r.until < 0 {
+		tear = r.quiet(gone, now) >= r.src.tearAfter
+	}
+	if r.at.offset >= limit {
+		if changed && !r.same() {
+			return r.lose(b, "rewritten", st.size)
+		}
+		r.drained(st, now, false)
+		if r.at.offset == st.size && r.until < 0 && !gone.IsZero() &&
+			r.quiet(gone, now) >= r.src.endAfter && r.in.end() {
+			return io.EOF
+		}
+		return nil
+	}
+	if !changed && !tear && !r.more {
+		return nil // an unfinished line, as before
+	}
+	return r.fill(b, limit, st, now, tear)
+}
+
+// drained notes that nothing more can be had of the file as it is.
+func (r *reader) drained(st stat, now time.Time, held bool) {
+	r.seen, r.held, r.more = st, held, false
+	r.fresh = now.UnixNano()-st.mtime <= int64(pollTick)
+}
+
+// same reports whether the bytes before the offset are what they were.
+func (r *reader) same() bool {
+	var buf [fingerprintSpan]byte
+	n := min(r.at.offset, fingerprintSpan)
+	tail, err := r.in.hash(buf[:n], r.at.offset-n)
+	return err == nil && tail == r.at.tail
+}
+
+// lose makes the reader go on at the beginning of a file whose content was
+// replaced.
+func (r *reader) lose(b *record.Batch, reason string, size int64) error {
+	lost := max(0, r.known-r.at.offset)
+	if reason == "rewritten" {
+		lost = 0 // what was there, nobody can tell
+	}
+	gap := &sources.GapError{Reason: reason, Bytes: lost}
+	gap.Detail = gapDetail(r.in.origin.Path, reason, r.at.offset, size, lost)
+	r.in.setStale()
+	r.at = place{head: emptyHash, tail: emptyHash, path: r.in.path}
+	r.pos = r.at.text()
+	r.enc, r.seen, r.scanned, r.nuls, r.held = plain, stat{}, 0, 0, false
+	r.known, r.more, r.lastChange = size, true, time.Now()
+	b.After = r.pos
+	r.note()
+	return gap
+}
+
+// Until implements sources.Reader. A position that cannot be read lifts the stop.
+func (r *reader) Until(pos record.Position) {
+	r.until = -1
+	if p, err := parsePosition(pos); err == nil && pos != "" {
+		r.until = p.offset
+	}
+	r.seen, r.more = stat{}, true
+}
+
+// Close implements sources.Reader. The descriptor is the input's.
+func (r *reader) Close() error {
+	if !r.closed {
+		r.closed = true
+		r.src.poller.remove(r)
+	}
+	return nil
+}
+
+// Lag implements sources.Lagger; it may be called at any time.
+func (r *reader) Lag() int64 {
+	return max(0, r.lagSize.Load()-r.lagOffset.Load())
+}
+
+func (r *reader) note() {
+	r.lagOffset.Store(r.at.offset)
+	r.lagSize.Store(r.known)
+}

@@ -1,0 +1,260 @@
+package file
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// most hops of a symbolic link that are followed, as in the kernel.
+const maxHops = 40
+
+// directory is one that is watched: it may hold files of the globs, or what a
+// symbolic link in the globs goes through.
+type directory struct {
+	path    string
+	watch   int32 // -1: inotify does not cover it
+	id      inode // when it was last walked
+	mtime   int64
+	polled  bool
+	pass    int                        // the walk that last looked into it
+	hopPass int                        // the walk that last met it on the way of a symbolic link
+	links   map[string]map[string]bool // name in it → paths of the globs that are links through it
+}
+
+// walk looks at everything, and forgets what is no longer there.
+func (d *discovery) walk() {
+	began := time.Now()
+	d.pass++
+	for _, dir := range d.dirs {
+		dir.links = nil
+	}
+	for i := range d.src.globs.patterns {
+		base := d.src.globs.patterns[i].base
+		for base != "/" && !isDir(base) {
+			base = parent(base)
+		}
+		d.walkDir(base)
+	}
+	for path := range d.paths {
+		d.check(path)
+	}
+	for _, dir := range d.dirs {
+		if dir.pass != d.pass && dir.hopPass != d.pass {
+			d.unwatch(dir)
+		}
+	}
+	for path := range d.complaints {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			delete(d.complaints, path)
+		}
+	}
+	d.forget()
+	d.nextPoll = began
+	// However large the tree, walking takes one percent of the time.
+	d.nextWalk = time.Now().Add(max(d.src.rescan, 100*time.Since(began)))
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
+// walkDir watches a directory and looks at what is in it and below.
+func (d *discovery) walkDir(path string) {
+	dir := d.watch(path)
+	if dir == nil || dir.pass == d.pass {
+		return
+	}
+	dir.pass = d.pass
+	d.scanDir(dir)
+}
+
+// scanDir looks at what is in a directory that is watched.
+func (d *discovery) scanDir(dir *directory) {
+	entries, err := os.ReadDir(dir.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.complain(dir.path, "unreadable", err.Error())
+	}
+	for _, e := range entries {
+		path := join(dir.path, e.Name())
+		switch typ := e.Type(); {
+		case typ.IsDir():
+			if d.src.globs.descend(path, false) {
+				d.walkDir(path)
+			}
+		case typ&fs.ModeSymlink != 0:
+			d.scanLink(path)
+		case d.src.globs.match(path):
+			d.check(path)
+		}
+	}
+}
+
+func (d *discovery) scanLink(path string) {
+	matches := d.src.globs.match(path)
+	descends := d.src.globs.descend(path, true)
+	if !matches && !descends {
+		return
+	}
+	if descends && isDir(path) {
+		d.walkDir(path)
+		return
+	}
+	if matches {
+		d.check(path)
+		d.watchHops(path)
+	}
+}
+
+// watchHops watches the directories that a symbolic link leads through, so
+// that a new file at its end is seen at once.
+func (d *discovery) watchHops(link string) {
+	at := link
+	for range maxHops {
+		target, err := os.Readlink(at)
+		if err != nil {
+			return
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(at), target)
+		}
+		at = target
+		dir := d.watch(filepath.Dir(at))
+		if dir == nil {
+			return
+		}
+		dir.hopPass = d.pass
+		name := filepath.Base(at)
+		if dir.links == nil {
+			dir.links = map[string]map[string]bool{}
+		}
+		if dir.links[name] == nil {
+			dir.links[name] = map[string]bool{}
+		}
+		dir.links[name][link] = true
+	}
+}
+
+// watch returns the directory, watched from now on, or nil if there is none.
+func (d *discovery) watch(path string) *directory {
+	st, err := os.Stat(path)
+	if err != nil || !st.IsDir() {
+		return nil
+	}
+	sys := st.Sys().(*syscall.Stat_t)
+	id := inode{sys.Dev, sys.Ino}
+	dir := d.dirs[path]
+	if dir != nil && dir.id == id {
+		return dir
+	}
+	if dir != nil { // another directory has taken its name
+		links := dir.links
+		d.unwatch(dir)
+		dir = &directory{path: path, links: links}
+	} else {
+		dir = &directory{path: path}
+	}
+	dir.id, dir.watch, dir.mtime = id, -1, 0
+	d.dirs[path] = dir
+	dir.polled = d.notifier == nil || remote(path)
+	if d.notifier == nil {
+		return dir
+	}
+	watch, err := d.notifier.add(path)
+	if err != nil {
+		dir.polled = true
+		d.sayPolling(err)
+		return dir
+	}
+	dir.watch = watch
+	if d.byWatch[watch] == nil {
+		d.byWatch[watch] = map[string]bool{}
+	}
+	d.byWatch[watch][path] = true
+	return dir
+}
+
+func (d *discovery) unwatch(dir *directory) {
+	delete(d.dirs, dir.path)
+	names := d.byWatch[dir.watch]
+	if dir.watch < 0 || names == nil {
+		return
+	}
+	delete(names, dir.path)
+	if len(names) == 0 {
+		delete(d.byWatch, dir.watch)
+		d.notifier.remove(dir.watch)
+	}
+}
+
+// remote reports whether files may change there without this kernel's doing,
+// and so without inotify's notice.
+func remote(path string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(path, &st) != nil {
+		return true
+	}
+	switch uint32(st.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC,
+		unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC, unix.CEPH_SUPER_MAGIC, unix.AFS_FS_MAGIC, unix.CODA_SUPER_MAGIC,
+		0x0bd00bd0 /* Lustre */, 0x47504653 /* GPFS */, 0x01161970 /* GFS2 */, 0x7461636f /* OCFS2 */ :
+		return true
+	}
+	return false
+}
+
+// pollDirs looks at the directories that inotify does not cover, and into
+// those that have changed.
+func (d *discovery) pollDirs() {
+	began := time.Now()
+	any := false
+	for _, dir := range d.dirs {
+		if !dir.polled {
+			continue
+		}
+		any = true
+		st, err := os.Stat(dir.path)
+		if err != nil {
+			d.checkBelow(dir.path)
+			continue
+		}
+		sys := st.Sys().(*syscall.Stat_t)
+		mtime := sys.Mtim.Nano()
+		if mtime == dir.mtime && dir.id == (inode{sys.Dev, sys.Ino}) {
+			continue
+		}
+		if dir.mtime = mtime; began.UnixNano()-mtime < int64(pollTick) {
+			dir.mtime = 0 // it may change again within the same tick of its clock
+		}
+		d.lookInto(dir)
+	}
+	d.nextPoll = time.Now().Add(max(d.src.dirPoll, 100*time.Since(began)))
+	if !any {
+		d.nextPoll = began.Add(d.src.rescan) // a walk sets it anew
+	}
+}
+
+// lookInto looks again at all that has to do with a directory.
+func (d *discovery) lookInto(dir *directory) {
+	for path := range d.paths {
+		if parent(path) == dir.path {
+			d.check(path)
+		}
+	}
+	for _, links := range dir.links {
+		for link := range links {
+			d.check(link)
+		}
+	}
+	if dir = d.watch(dir.path); dir != nil {
+		d.newPass()
+		dir.pass = d.pass
+		d.scanDir(dir)
+	}
+}
