@@ -1,0 +1,176 @@
+package journald
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where journald keeps its files.
+var defaultRoots = []string{"/var/log/journal", "/run/log/journal"}
+
+// rescanAfter is how often the directories are listed even though nothing
+// was heard from them: directories that do not exist yet cannot be watched.
+const rescanAfter = 2 * time.Second
+
+// directories finds journal files: fixed ones, those of one directory and of
+// the machine-id directories in it, or those of this machine.
+type directories struct {
+	root   string   // "" for this machine's
+	files  []string // fixed files; then nothing is searched
+	notify int      // inotify descriptor, -1 if there is none
+	wds    map[string]int
+	heard  bool
+	next   time.Time // of the next listing without a reason
+}
+
+func newDirectories(root string, files []string) *directories {
+	d := &directories{root: root, files: files, notify: -1, wds: map[string]int{}}
+	if len(files) > 0 {
+		return d
+	}
+	if fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err == nil {
+		d.notify = fd
+	}
+	return d
+}
+
+func (d *directories) close() {
+	if d.notify >= 0 {
+		unix.Close(d.notify)
+		d.notify = -1
+	}
+}
+
+// changed reports whether the directories are to be listed (again); it stays
+// true until they are.
+func (d *directories) changed(now time.Time) bool {
+	if d.heard || !now.Before(d.next) {
+		return true
+	}
+	if d.notify < 0 {
+		return false
+	}
+	var buf [4096]byte
+	for {
+		n, err := unix.Read(d.notify, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 || err != nil {
+			return d.heard
+		}
+		d.heard = true
+	}
+}
+
+const watchMask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE |
+	unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_ATTRIB
+
+// list returns the paths of all journal files there are.
+func (d *directories) list(now time.Time) []string {
+	d.next, d.heard = now.Add(rescanAfter), false
+	if len(d.files) > 0 {
+		return d.files
+	}
+	var found []string
+	if d.root != "" {
+		return d.listRoot(d.root, true, found)
+	}
+	id := machineID()
+	for _, root := range defaultRoots {
+		if id == "" {
+			found = d.listRoot(root, false, found)
+			continue
+		}
+		found = d.listDir(filepath.Join(root, id), found)
+	}
+	return found
+}
+
+// listRoot lists a directory's machine-id directories, and its own files if own.
+func (d *directories) listRoot(root string, own bool, found []string) []string {
+	if own {
+		found = d.listDir(root, found)
+	} else {
+		d.watch(root)
+	}
+	entries, _ := os.ReadDir(root)
+	for _, e := range entries {
+		var id id128
+		if parseID(&id, e.Name()) == nil {
+			found = d.listDir(filepath.Join(root, e.Name()), found)
+		}
+	}
+	return found
+}
+
+func (d *directories) listDir(dir string, found []string) []string {
+	d.watch(dir) // before listing, so that nothing falls in between
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return found
+	}
+	for _, e := range entries {
+		if isJournalName(e.Name()) {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	return found
+}
+
+// watch asks for news of a directory. A directory that was deleted and made
+// again gets a new watch, one that is watched already keeps its own.
+func (d *directories) watch(dir string) {
+	if d.notify < 0 {
+		return
+	}
+	wd, err := unix.InotifyAddWatch(d.notify, dir, watchMask)
+	if err != nil {
+		delete(d.wds, dir)
+		return
+	}
+	d.wds[dir] = wd
+}
+
+func isJournalName(name string) bool {
+	return strings.HasSuffix(name, ".journal") || strings.HasSuffix(name, ".journal~")
+}
+
+// isArchivedName reports whether the name is one that journald gives to a
+// file when it has written its last entry into it:
+// NAME@SEQNUM_ID-SEQNUM-TIME.journal, or NAME@....journal~.
+func isArchivedName(path string) bool {
+	name := filepath.Base(path)
+	if strings.HasSuffix(name, "~") {
+		return true
+	}
+	_, rest, ok := strings.Cut(name, "@")
+	rest = strings.TrimSuffix(rest, ".journal")
+	return ok && len(rest) == 32+1+16+1+16 && rest[32] == '-' && rest[49] == '-'
+}
+
+func machineID() string {
+	b, err := os.ReadFile("/etc/machine-id")
+	var id id128
+	s := strings.TrimSpace(string(b))
+	if err != nil || parseID(&id, strings.ReplaceAll(s, "-", "")) != nil {
+		return ""
+	}
+	return id.String()
+}
+
+func isGone(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func statFile(path string) (os.FileInfo, error) {
+	st, err := os.Stat(path)
+	if err == nil && !st.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	return st, err
+}

@@ -1,0 +1,256 @@
+package journald
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"time"
+)
+
+const (
+	// bulkMin is how many unread entries make it worth to walk the matching
+	// data objects' entry arrays instead of looking at every entry.
+	bulkMin = 128
+	// A damaged object in a file that is being written may be one that is just
+	// being written: it is looked at again for this long before it is given up,
+	// and no more often than patience times per file.
+	tornFor  = time.Second
+	patience = 3
+)
+
+// stream is the state of reading one file's matching entries in order.
+type stream struct {
+	head    entry // the entry to be given next, if has
+	off     uint64
+	has     bool
+	limit   uint64 // entries published at the last refresh
+	match   *fileMatch
+	bulk    bool
+	bulkEnd uint64 // bulk walking holds for entries before this offset
+	bulkIdx uint64 // index of the entry at bulkEnd
+	noBulk  bool
+
+	seen  location // last entry looked at, whether it matched or not
+	given bool     // something was looked at
+
+	tornAt    uint64 // damaged object that is looked at again
+	tornSince time.Time
+	stalls    int
+	stalled   bool // waiting for a damaged object; nothing is given until then
+	drained   bool // nothing published is left
+}
+
+// damage is told about what could not be read.
+type damage func(f *file, off uint64, reason string, err error)
+
+// reader-wide things that walking a file needs.
+type walkDeps struct {
+	z       *inflater
+	damaged damage
+	now     func() time.Time
+}
+
+// publish takes over what refresh has read from the header: how many entries
+// may be given now.
+func (f *file) publish(d *walkDeps) {
+	s := &f.stream
+	f.stream.stalled = false
+	if f.hdr.entries > s.limit {
+		s.limit = f.hdr.entries
+	}
+	if s.match == nil {
+		return
+	}
+	s.match.resolve(f, d.z)
+	if s.bulk || s.noBulk || f.hashBroken || f.scan.scanning || s.limit-min(s.limit, f.scan.idx) < bulkMin {
+		return
+	}
+	// The entry published last may not be linked to its data objects yet; all
+	// before it are.
+	refs := f.chain(f.hdr.entryArray, s.limit)
+	end, err := f.itemAt(refs, s.limit-1)
+	if err != nil || s.match.startBulk(f) != nil {
+		s.noBulk = true
+		return
+	}
+	s.bulk, s.bulkEnd, s.bulkIdx = true, end, s.limit-1
+}
+
+// advance moves on to the file's next matching entry.
+func (f *file) advance(d *walkDeps) {
+	s := &f.stream
+	s.has = false
+	for !f.broken && !s.stalled {
+		off, err := f.candidate()
+		if err != nil {
+			f.lostArrays(d, err)
+			continue
+		}
+		if off == 0 {
+			s.drained = true
+			return
+		}
+		s.drained = false
+		if f.take(d, off) {
+			return
+		}
+	}
+}
+
+// candidate returns the offset of the next entry to look at, or 0.
+func (f *file) candidate() (uint64, error) {
+	s := &f.stream
+	if !s.bulk {
+		return f.nextOffset(&f.scan, s.limit)
+	}
+	off, err := s.match.next(f, &s.match.m.root, f.scan.last+1)
+	if err == nil && off < s.bulkEnd {
+		return off, nil
+	}
+	s.bulk = false
+	s.match.endBulk()
+	if err != nil {
+		// The data objects' arrays are damaged: look at every entry instead.
+		s.noBulk = true
+		last := f.scan.last
+		f.seekIndex(&f.scan, f.searchEntries(s.limit, func(off uint64, _ *location) bool { return off > last }))
+	} else {
+		f.seekIndex(&f.scan, s.bulkIdx)
+	}
+	return f.nextOffset(&f.scan, s.limit)
+}
+
+// take looks at the entry at off and reports whether it is the next to be given.
+func (f *file) take(d *walkDeps, off uint64) bool {
+	s, w := &f.stream, &f.scan
+	err := errCorrupt
+	if off > w.last {
+		err = f.readEntry(off, &s.head)
+	}
+	if err != nil {
+		f.badEntry(d, off, err)
+		return false
+	}
+	w.last, w.seqnum = off, s.head.loc.seqnum
+	s.seen, s.given = s.head.loc, true
+	if s.match != nil && !s.bulk {
+		if f.hashBroken {
+			if !s.match.matchesContent(f, d.z, s.head.items) {
+				return false
+			}
+		} else if !s.match.matches(&s.match.m.root, s.head.items) {
+			return false
+		}
+	}
+	s.off, s.has = off, true
+	return true
+}
+
+// badEntry handles an entry that cannot be read: a file that is being written
+// is given some time, otherwise the entry is skipped and told.
+func (f *file) badEntry(d *walkDeps, off uint64, err error) {
+	if f.wait(d, off, err) {
+		f.unread()
+		return
+	}
+	reason := "corrupt-entry"
+	switch {
+	case errors.Is(err, errTooLarge):
+		reason = "too-large"
+	case !errors.Is(err, errCorrupt):
+		reason = "read-error"
+	}
+	d.damaged(f, off, reason, err)
+}
+
+// unread makes the entry that was looked at last be looked at again.
+func (f *file) unread() {
+	w := &f.scan
+	f.win.buf, f.far.buf = f.win.buf[:0], f.far.buf[:0]
+	if w.scanning {
+		w.at = min(w.at, f.stream.tornAt)
+	} else if !f.stream.bulk {
+		f.seekIndex(w, w.idx-1)
+	}
+}
+
+// wait reports whether a damaged object is to be looked at once more later.
+func (f *file) wait(d *walkDeps, off uint64, err error) bool {
+	s := &f.stream
+	if f.hdr.state != stateOnline || s.bulk || f.fd == nil || errors.Is(err, fs.ErrClosed) {
+		return false
+	}
+	now := d.now()
+	switch {
+	case s.tornAt != off:
+		if s.stalls >= patience {
+			return false
+		}
+		s.stalls++
+		s.tornAt, s.tornSince = off, now
+	case now.Sub(s.tornSince) > tornFor:
+		return false
+	}
+	s.stalled = true
+	return true
+}
+
+// lostArrays handles entry arrays that cannot be walked on: the rest of the
+// file is searched for entries object by object.
+func (f *file) lostArrays(d *walkDeps, err error) {
+	if f.wait(d, math.MaxUint64, err) {
+		return
+	}
+	w := &f.scan
+	if w.scanning || !errors.Is(err, errCorrupt) {
+		f.broken = true
+		d.damaged(f, w.at, "read-error", err)
+		return
+	}
+	d.damaged(f, w.arr.off, "corrupt-array", err)
+	f.startScan(w)
+}
+
+// seekAfter makes the first entry behind loc the next one.
+func (f *file) seekAfter(loc *location) {
+	idx := f.searchEntries(f.hdr.entries, func(_ uint64, l *location) bool { return l.compare(loc) > 0 })
+	f.seekIndex(&f.scan, idx)
+	f.scan.last, f.scan.seqnum = 0, 0
+	if idx == 0 {
+		return
+	}
+	// Bulk walking goes on behind the entry before it.
+	if off, err := f.itemAt(f.chain(f.hdr.entryArray, idx), idx-1); err == nil {
+		f.scan.last = off
+	}
+}
+
+// findSeqnum returns the entry of that sequence number, or the first behind it.
+func (f *file) findSeqnum(seqnum uint64) (e entry, ok bool) {
+	n := f.hdr.entries
+	idx := f.searchEntries(n, func(_ uint64, l *location) bool { return l.seqnum >= seqnum })
+	refs := f.chain(f.hdr.entryArray, n)
+	for ; idx < n; idx++ {
+		off, err := f.itemAt(refs, idx)
+		if err != nil {
+			return e, false
+		}
+		if f.readEntry(off, &e) == nil {
+			return e, true
+		}
+	}
+	return e, false
+}
+
+// lastEntry returns the location of the last readable published entry.
+func (f *file) lastEntry() (loc location, ok bool) {
+	refs := f.chain(f.hdr.entryArray, f.hdr.entries)
+	var e entry
+	for n, tries := f.hdr.entries, 0; n > 0 && tries < 64; n, tries = n-1, tries+1 {
+		off, err := f.itemAt(refs, n-1)
+		if err == nil && f.readEntry(off, &e) == nil {
+			return e.loc, true
+		}
+	}
+	return loc, false
+}
