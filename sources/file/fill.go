@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -40,6 +41,9 @@ func (r *reader) fill(b *record.Batch, limit int64, st stat, now time.Time, tear
 		from := r.at.offset
 		got, err := r.load(b, want, limit, now, tear)
 		switch {
+		case err == errFull:
+			r.more = true
+			return nil
 		case err == errRewritten:
 			return r.lose(b, "rewritten", st.size)
 		case err != nil && r.at.offset == from:
@@ -107,7 +111,11 @@ func (r *reader) findNewline(from, to int64) (int64, error) {
 	return 0, nil
 }
 
-var errRewritten = fmt.Errorf("content before the offset changed")
+// What load says of itself.
+var (
+	errRewritten = errors.New("content before the offset changed")
+	errFull      = errors.New("batch holds enough records")
+)
 
 // load reads want bytes at the offset into the batch, together with what the
 // fingerprint before the offset covers, checks that, splits the rest into
@@ -136,6 +144,15 @@ func (r *reader) load(b *record.Batch, want, limit int64, now time.Time, tear bo
 			s.sniff(buf[:have])
 		}
 		s.split(buf[:have])
+		if len(b.Records) > maxRecords/2 && have < len(buf) {
+			// Short lines: what is not split now would be read once more.
+			r.settle(b, buf[:have], s.base, s.pos)
+			return 0, errFull
+		}
+	}
+	if len(b.Records) == maxRecords && s.pos < have {
+		r.settle(b, buf[:have], s.base, s.pos)
+		return 0, errFull
 	}
 	if have <= lead {
 		b.Shrink(len(buf), 0)

@@ -9,6 +9,10 @@ import (
 // follows it, in UTF-16.
 const cutSlack = 4
 
+// maxRecords bounds the records of one batch; it is what a recycled batch
+// keeps the slots for.
+const maxRecords = 4096
+
 // splitter cuts what was read into lines. It is fed the same buffer again and
 // again as that fills, and goes on at pos.
 type splitter struct {
@@ -37,7 +41,7 @@ func (s *splitter) sniff(data []byte) {
 func (s *splitter) split(data []byte) {
 	r, enc, most := s.r, s.r.enc, s.r.src.maxLine
 	s.nuls = 0
-	for s.pos < len(data) {
+	for s.pos < len(data) && len(s.b.Records) < maxRecords {
 		if r.at.skip {
 			if !s.skip(data) {
 				return
@@ -114,12 +118,25 @@ func (s *splitter) add(line []byte, flags record.Flags) {
 	if flags&record.Truncated != 0 {
 		s.r.src.skipped("truncated_line", 1)
 	}
+	s.room()
 	rec := s.b.Add()
 	rec.Time = s.now
 	rec.Offset = s.base + int64(s.pos)
 	rec.Line = line[:len(line):len(line)]
 	rec.Message = rec.Line
 	rec.Flags = flags | record.TimeAssigned
+}
+
+// room makes sure that there is a slot for another record, in slabs of sizes
+// that a recycled batch keeps.
+func (s *splitter) room() {
+	n := len(s.b.Records)
+	if n < cap(s.b.Records) {
+		return
+	}
+	slab := make([]record.Record, n, min(max(2*cap(s.b.Records), 16), max(maxRecords, n+1)))
+	copy(slab, s.b.Records)
+	s.b.Records = slab
 }
 
 // decode returns a UTF-16 line as UTF-8 in the batch's memory.
