@@ -229,6 +229,10 @@ func (k *checker) format(p path, f *Format) {
 	if len(names) == 0 {
 		k.fail(place, "has no named group (?P<message>...): nothing would be taken out of a line")
 	}
+	slices.Sort(names)
+	for i := 1; i < len(names); i++ {
+		k.failIf(names[i] == names[i-1], place, "two groups are named %q", cut(names[i]))
+	}
 	k.timeLayout(p.dot("timeLayout"), f.TimeLayout, slices.Contains(names, "time"))
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Protocols are what rsyslog.protocol takes.
+// protocols are what rsyslog.protocol takes.
 var protocols = []string{"tls", "tcp", "udp"}
 
 // Facilities returns the names of the syslog facilities (RFC 5424 table 1)
@@ -300,6 +300,6 @@ func (k *checker) fingerprint(p path, text string) {
 	case !hexPairs.MatchString(digest):
 		k.fail(p, "%q must be pairs of hexadecimal digits with colons between them (RFC 5425 section 4.2.2)", cut(text))
 	case len(digest) != 3*size-1:
-		k.fail(p, "has %d bytes, a %s has %d", (len(digest)+1)/3, strings.ToLower(algorithm), size)
+		k.fail(p, "length is %d, a %s has %d bytes", (len(digest)+1)/3, strings.ToLower(algorithm), size)
 	}
 }

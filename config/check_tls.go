@@ -32,19 +32,19 @@ func (k *checker) bundle(p path, b *TLSBundle) {
 		k.warn(p, "holds nothing: the system's authorities are trusted and no certificate is shown")
 	}
 	if b.CAPem != "" {
-		k.authorities(p.dot(fieldOr("ca", b.CAFile)), b.CAPem)
+		k.authorities(p.dot(k.fieldOf("ca", b.CAFile)), b.CAPem)
 	}
 	if b.CertPem != "" {
-		k.chain(p.dot(fieldOr("cert", b.CertFile)), b.CertPem)
+		k.chain(p.dot(k.fieldOf("cert", b.CertFile)), b.CertPem)
 	}
 	if b.KeyPem != "" {
 		k.key(p, b)
 	}
 }
 
-// fieldOr returns the field that a part came from.
-func fieldOr(part, file string) string {
-	if file != "" {
+// fieldOf returns the field that a part's text came from.
+func (k *checker) fieldOf(part, file string) string {
+	if k.c.resolved && file != "" {
 		return part + "File"
 	}
 	return part + "Pem"
@@ -129,7 +129,7 @@ func certificates(text string) ([]*x509.Certificate, error) {
 
 // key checks a private key and, if the certificate is there, that they match.
 func (k *checker) key(p path, b *TLSBundle) {
-	place := p.dot(fieldOr("key", b.KeyFile))
+	place := p.dot(k.fieldOf("key", b.KeyFile))
 	if _, err := privateKey(b.KeyPem.Reveal()); err != nil {
 		k.fail(place, "%v", err)
 		return

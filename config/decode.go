@@ -120,7 +120,7 @@ func (d *decoder) object(p path, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.bad(p, "must be fields (name: value), is %s", describe(n, false))
+		d.bad(p, "must be fields (name: value), is %s", kindOf(n))
 		return
 	}
 	fields := fieldsOf(v.Type())
@@ -164,7 +164,7 @@ func (d *decoder) gather(p path, n *yaml.Node, lines map[string]int, out *[]entr
 			return
 		}
 		if key.Kind != yaml.ScalarNode {
-			d.failAt(line, p, "a field's name must be a text, is %s", describe(key, false))
+			d.failAt(line, p, "a field's name must be a text, is %s", kindOf(key))
 			continue
 		}
 		if key.Tag == "!!merge" {
@@ -201,7 +201,7 @@ func (d *decoder) merge(p path, n *yaml.Node, lines map[string]int, out *[]entry
 			d.merge(p, item, lines, out, depth+1)
 		}
 	default:
-		d.failAt(line, p, "<< takes a mapping, not %s", describe(n, false))
+		d.failAt(line, p, "<< takes a mapping, not %s", kindOf(n))
 	}
 }
 
@@ -216,7 +216,7 @@ func (d *decoder) list(p path, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		d.bad(p, "must be a list (- ... for each item), is %s", describe(n, false))
+		d.bad(p, "must be a list (- ... for each item), is %s", kindOf(n))
 		return
 	}
 	most := maxItems
@@ -245,7 +245,7 @@ func (d *decoder) texts(p path, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.bad(p, "must be names and values (name: value), is %s", describe(n, false))
+		d.bad(p, "must be names and values (name: value), is %s", kindOf(n))
 		return
 	}
 	entries := d.entries(p, n)

@@ -12,7 +12,11 @@ func nearest(name string, known []string) string {
 		return ""
 	}
 	plain := plainName(name)
-	best, bestDistance := "", 1+max(1, len(plain)/3)
+	most := max(1, len(plain)/3)
+	if len(plain) < 2 {
+		most = 0
+	}
+	best, bestDistance := "", 1+most
 	for _, k := range known {
 		p := plainName(k)
 		if p == plain {

@@ -33,7 +33,7 @@ func TestBad(t *testing.T) {
 				t.Fatalf("%s: %s has no want", file, name)
 			}
 			text = expand(t, text+"\n")
-			got := outcome(text)
+			got := strings.ReplaceAll(outcome(text), soon(t), "@SOONDATE@")
 			rewritten.WriteString("=== " + name + "\n" + strings.TrimSuffix(rest[:len(rest)-len(want)], "\n--- want\n") + "\n--- want\n" + got + "\n")
 			t.Run(name, func(t *testing.T) {
 				if diff := cmp.Diff(strings.TrimSpace(want), got); diff != "" && !*update {
@@ -63,4 +63,21 @@ func outcome(text string) string {
 		b.WriteString("warning: " + w.String() + "\n")
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// caseTexts returns the configurations of all cases.
+func caseTexts(t testing.TB) (texts []string) {
+	files, _ := filepath.Glob("testdata/cases/*.txt")
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range strings.Split("\n"+string(data), "\n=== ")[1:] {
+			_, rest, _ := strings.Cut(c, "\n")
+			text, _, _ := strings.Cut(rest, "\n--- want\n")
+			texts = append(texts, expand(t, text+"\n"))
+		}
+	}
+	return texts
 }

@@ -69,8 +69,8 @@ func (d *decoder) text(p path, n *yaml.Node, v reflect.Value, secret bool) {
 	switch {
 	case len(n.Value) > most:
 		d.bad(p, "is %d bytes long, more than %d", len(n.Value), most)
-	case secret && n.Value == hidden:
-		d.bad(p, "is %q, which is what a listing shows in place of a secret", hidden)
+	case secret && (n.Value == hidden || strings.HasPrefix(n.Value, hidden[:len(hidden)-1]+",")):
+		d.bad(p, "is what a listing shows in place of a secret, not the secret")
 	default:
 		v.SetString(n.Value)
 	}
@@ -91,25 +91,35 @@ func wanted(v reflect.Value) string {
 	return "a text"
 }
 
-// describe says what a node is, without its value if that is a secret.
+// describe says what a node is, with its value unless that may be a secret.
 func describe(n *yaml.Node, secret bool) string {
+	if secret || n.Kind != yaml.ScalarNode {
+		return kindOf(n)
+	}
+	switch n.ShortTag() {
+	case "!!int", "!!float":
+		return "the number " + cut(n.Value)
+	case "!!bool":
+		return n.Value
+	}
+	return "the text " + strconv.Quote(cut(n.Value))
+}
+
+// kindOf says what a node is without its value.
+func kindOf(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.SequenceNode:
 		return "a list"
 	case yaml.MappingNode:
 		return "a mapping"
 	}
-	kind := map[string]string{"!!int": "the number", "!!float": "the number", "!!null": "nothing", "!!bool": ""}
-	what, other := kind[n.ShortTag()]
-	switch {
-	case what == "nothing" || secret && what != "":
-		return what
-	case secret:
-		return "a text"
-	case !other:
-		return "the text " + strconv.Quote(cut(n.Value))
+	switch n.ShortTag() {
+	case "!!int", "!!float":
+		return "a number"
+	case "!!null":
+		return "empty"
 	}
-	return strings.TrimLeft(what+" "+cut(n.Value), " ")
+	return "a text"
 }
 
 var simpleStep = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

@@ -23,7 +23,7 @@ var byteUnits = []struct {
 func ParseBytes(text string) (Bytes, error) {
 	digits := len(text) - len(strings.TrimLeft(text, "0123456789"))
 	number, unit := text[:digits], strings.TrimLeft(text[digits:], " ")
-	if digits == 0 {
+	if digits == 0 || strings.ContainsAny(unit, "0123456789") && unit[0] != '.' {
 		return 0, fmt.Errorf("must be a size such as 65536, 64KiB or 1MiB, is %q", cut(text))
 	}
 	size, err := unitSize(number, unit)

@@ -1,0 +1,79 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// SourceEqual reports whether two sources read the same in the same way, so
+// that a reload need not restart it: every field, and the Format that
+// logFormat names. Both have their defaults set.
+func SourceEqual(a, b *Source, formatsA, formatsB []Format) bool {
+	return a.IsEnabled() == b.IsEnabled() && equalBut("Enabled", a, b) &&
+		equal(reflect.ValueOf(namedFormat(a, formatsA)), reflect.ValueOf(namedFormat(b, formatsB)))
+}
+
+// TargetEqual reports whether two targets send the same to the same place:
+// every field, secrets by value, and the contents of the TLS bundle that they
+// name. Both have their defaults set and, if they name files, are resolved.
+func TargetEqual(a, b *Target, bundlesA, bundlesB []TLSBundle) bool {
+	return a.IsEnabled() == b.IsEnabled() && equalBut("Enabled", a, b) &&
+		equal(reflect.ValueOf(Bundle(bundleName(a), bundlesA)), reflect.ValueOf(Bundle(bundleName(b), bundlesB)))
+}
+
+// Bundle returns the TLS bundle of a name, nil if there is none.
+func Bundle(name string, bundles []TLSBundle) *TLSBundle {
+	for i := range bundles {
+		if name != "" && bundles[i].Name == name {
+			return &bundles[i]
+		}
+	}
+	return nil
+}
+
+// TLSBundle returns the bundle that a target of c names, nil if it names none.
+func (c *Config) TLSBundle(t *Target) *TLSBundle { return Bundle(bundleName(t), c.TLSBundles) }
+
+// namedFormat returns the Format that a source names, nil if it is built in.
+func namedFormat(s *Source, formats []Format) *Format {
+	name, ok := strings.CutPrefix(s.LogFormat, RegexPrefix)
+	for i := range formats {
+		if ok && formats[i].Name == name {
+			return &formats[i]
+		}
+	}
+	return nil
+}
+
+// equalBut compares two structs, all fields but one.
+func equalBut(field string, a, b any) bool {
+	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
+	for i := range va.NumField() {
+		if va.Type().Field(i).Name != field && !equal(va.Field(i), vb.Field(i)) {
+			return false
+		}
+	}
+	return true
+}
+
+// equal is reflect.DeepEqual to which a list or map that is empty is the same
+// as one that is not there.
+func equal(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.Pointer:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() == b.IsNil()
+		}
+		return equal(a.Elem(), b.Elem())
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !equal(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice, reflect.Map:
+		return a.Len() == 0 && b.Len() == 0 || reflect.DeepEqual(a.Interface(), b.Interface())
+	}
+	return a.Equal(b)
+}
