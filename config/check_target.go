@@ -146,15 +146,11 @@ func (k *checker) tenant(p path, id string) {
 }
 
 func (k *checker) lokiAuth(p path, l *LokiTarget) {
-	bearer := p.dot("bearerToken")
 	if l.BearerToken != "" && l.BearerTokenFile != "" && !k.c.resolved {
 		k.fail(p.dot("bearerTokenFile"), "bearerToken is given as well; one of them is enough")
 	}
-	if l.BearerToken == "" && l.BearerTokenFile != "" {
-		bearer = p.dot("bearerTokenFile")
-	}
 	if strings.ContainsFunc(l.BearerToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
-		k.fail(bearer, "holds a space, a line break or a character that is not ASCII")
+		k.fail(p.dot(k.fieldOf("bearerToken", "bearerTokenFile", l.BearerTokenFile)), "holds a space, a line break or a character that is not ASCII")
 	}
 	b := l.BasicAuth
 	if b == nil {
@@ -173,7 +169,7 @@ func (k *checker) lokiAuth(p path, l *LokiTarget) {
 	case b.Password == "" && b.PasswordFile == "":
 		k.warn(p, "has no password")
 	case strings.ContainsAny(b.Password.Reveal(), "\r\n\x00"):
-		k.fail(p.dot("password"), "holds a line break")
+		k.fail(p.dot(k.fieldOf("password", "passwordFile", b.PasswordFile)), "holds a line break")
 	}
 }
 

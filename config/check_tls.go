@@ -31,23 +31,23 @@ func (k *checker) bundle(p path, b *TLSBundle) {
 	case !cert && b.CAPem == "" && b.CAFile == "":
 		k.warn(p, "holds nothing: the system's authorities are trusted and no certificate is shown")
 	}
-	if b.CAPem != "" {
-		k.authorities(p.dot(k.fieldOf("ca", b.CAFile)), b.CAPem)
+	if b.CAPem != "" || k.c.resolved && b.CAFile != "" {
+		k.authorities(p.dot(k.fieldOf("caPem", "caFile", b.CAFile)), b.CAPem)
 	}
-	if b.CertPem != "" {
-		k.chain(p.dot(k.fieldOf("cert", b.CertFile)), b.CertPem)
+	if b.CertPem != "" || k.c.resolved && b.CertFile != "" {
+		k.chain(p.dot(k.fieldOf("certPem", "certFile", b.CertFile)), b.CertPem)
 	}
-	if b.KeyPem != "" {
+	if b.KeyPem != "" || k.c.resolved && b.KeyFile != "" {
 		k.key(p, b)
 	}
 }
 
-// fieldOf returns the field that a part's text came from.
-func (k *checker) fieldOf(part, file string) string {
+// fieldOf returns the field that a text came from.
+func (k *checker) fieldOf(inline, fromFile, file string) string {
 	if k.c.resolved && file != "" {
-		return part + "File"
+		return fromFile
 	}
-	return part + "Pem"
+	return inline
 }
 
 func (k *checker) eitherOr(p path, part, text, file string) {
@@ -129,7 +129,7 @@ func certificates(text string) ([]*x509.Certificate, error) {
 
 // key checks a private key and, if the certificate is there, that they match.
 func (k *checker) key(p path, b *TLSBundle) {
-	place := p.dot(k.fieldOf("key", b.KeyFile))
+	place := p.dot(k.fieldOf("keyPem", "keyFile", b.KeyFile))
 	if _, err := privateKey(b.KeyPem.Reveal()); err != nil {
 		k.fail(place, "%v", err)
 		return

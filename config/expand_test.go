@@ -2,8 +2,7 @@ package config
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -52,15 +51,17 @@ var parts = sync.OnceValue(func() map[string]string {
 	}
 })
 
-func newKey() *ecdsa.PrivateKey {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// newKey makes a key of Ed25519, whose signatures are all of one length: so the
+// lines of the cases do not move.
+func newKey() ed25519.PrivateKey {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	return key
 }
 
-func keyPEM(key *ecdsa.PrivateKey) string {
+func keyPEM(key ed25519.PrivateKey) string {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		panic(err)
@@ -68,12 +69,12 @@ func keyPEM(key *ecdsa.PrivateKey) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-func certificate(name string, key *ecdsa.PrivateKey, from, to time.Time, ca bool) string {
+func certificate(name string, key ed25519.PrivateKey, from, to time.Time, ca bool) string {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
 		NotBefore: from, NotAfter: to, BasicConstraintsValid: true, IsCA: ca,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		panic(err)
 	}

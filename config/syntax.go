@@ -98,7 +98,7 @@ func yamlProblem(file string, data []byte, err error) Problem {
 		message = `a value begins with "*", which refers to an anchor (&) that is not there; put it in quotes if it is text`
 	}
 	if begin := line + 1; line == 0 || yamlBlockError.MatchString(message) {
-		line = max(begin, linesRead(data))
+		line = min(max(begin, linesRead(data)), 1+bytes.Count(data, []byte("\n")))
 		if begin > 1 && begin < line {
 			message += fmt.Sprintf(", in what begins on line %d", begin)
 		}
