@@ -151,6 +151,24 @@ func (s *Store) Get(k Key) (record.Position, bool) {
 	return e.Position, ok
 }
 
+// Latest returns the position of an input for whichever target had it changed
+// last, and whether there is one.
+func (s *Store) Latest(source, input string) (record.Position, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var latest Entry
+	found := false
+	for k, e := range s.entries {
+		if k.Source != source || k.Input != input || k.Target == "" {
+			continue
+		}
+		if newer := e.Updated > latest.Updated || e.Updated == latest.Updated && k.Target > latest.Target; !found || newer {
+			latest, found = e, true
+		}
+	}
+	return latest.Position, found
+}
+
 // Set stores the position of k.
 func (s *Store) Set(k Key, p record.Position) {
 	now := s.now().Unix()

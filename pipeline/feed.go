@@ -1,0 +1,208 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/lbshipd/lbshipd/internal/backoff"
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// holdUp is how long, within holdUpPer, one target's full queue may hold up the
+// others of its feed before it is read for on its own.
+const (
+	holdUp    = 250 * time.Millisecond
+	holdUpPer = 10 * time.Second
+)
+
+// A feed reads one input from a position for the lanes that are there, and
+// offers each batch to all of them.
+//
+// Life: inputRun starts it in a goroutine of its own; it ends when its context
+// does, when the input is at its end, or when it has reached until.
+type feed struct {
+	run    *inputRun
+	lanes  []*lane // changed by the feed's goroutine alone, with run.mu held
+	from   record.Position
+	until  record.Position // "": no end
+	proc   *processor
+	cancel context.CancelFunc
+	done   chan struct{}
+	eof    bool        // set before done is closed: the input yields nothing more
+	atEnd  atomic.Bool // the reader had to wait since this was last cleared
+
+	heldUp    time.Duration // by full queues, since heldSince
+	heldSince time.Time
+}
+
+func (f *feed) loop(ctx context.Context) {
+	defer close(f.done)
+	reader := f.open(ctx)
+	if reader == nil {
+		return
+	}
+	defer reader.Close()
+	if f.until != "" {
+		reader.Until(f.until)
+	}
+	retry := backoff.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second}
+	for {
+		if !f.wait(ctx, reader) {
+			return
+		}
+		b := record.NewBatch()
+		b.Origin = f.run.input.Origin()
+		err := reader.Read(b)
+		after := b.After
+		if !f.pass(ctx, b, err) || errors.Is(err, io.EOF) {
+			return
+		}
+		if f.until != "" && after == f.until {
+			return
+		}
+		var gap *sources.GapError
+		switch {
+		case err != nil && !errors.As(err, &gap):
+			f.run.src.readFailed(f.run.input, err)
+			if !sleep(ctx, retry.Next()) {
+				return
+			}
+		default:
+			retry.Reset()
+		}
+	}
+}
+
+// wait waits for the reader; a part that is held back for too long wakes it.
+func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
+	if f.proc.join != nil {
+		if _, held := f.proc.join.held(); held {
+			limited, cancel := context.WithTimeout(ctx, joinWithin)
+			defer cancel()
+			_ = reader.Wait(limited) // Read finds out what there is
+			return ctx.Err() == nil
+		}
+	}
+	start := time.Now()
+	err := reader.Wait(ctx)
+	if time.Since(start) > time.Millisecond {
+		f.atEnd.Store(true)
+	}
+	return err == nil
+}
+
+// open opens the input where the lanes are; it tries until it can or ctx ends.
+func (f *feed) open(ctx context.Context) sources.Reader {
+	retry := backoff.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second}
+	for ctx.Err() == nil {
+		reader, err := f.run.input.Open(f.from)
+		if err == nil {
+			return reader
+		}
+		if errors.Is(err, sources.ErrStale) {
+			f.stale(err)
+			continue
+		}
+		f.run.src.readFailed(f.run.input, err)
+		sleep(ctx, retry.Next())
+	}
+	return nil
+}
+
+// stale goes on at the beginning of an input that does not know our position:
+// rather twice than never.
+func (f *feed) stale(err error) {
+	f.run.src.log.Warn("the input is not what it was: it is read from its beginning",
+		"path", f.run.input.Origin().Path, "position", string(f.from), "error", err)
+	f.run.src.metrics.lost("stale_position", 0, 0)
+	f.from = ""
+	for _, l := range f.lanes {
+		l.rebase("")
+	}
+}
+
+// pass hands one read on, taking over b; false ends the feed.
+func (f *feed) pass(ctx context.Context, b *record.Batch, err error) bool {
+	var gap *sources.GapError
+	if errors.As(err, &gap) {
+		f.run.src.gap(f.run.input, gap)
+		for _, l := range f.lanes {
+			l.target.metrics.lost(gap.Reason, gap.Records)
+		}
+	}
+	eof := errors.Is(err, io.EOF)
+	f.proc.process(b, eof)
+	if j := f.proc.join; j != nil {
+		if pos, held := j.held(); held {
+			b.After = pos
+		}
+	}
+	if len(b.Records) == 0 {
+		if b.After != "" {
+			for _, l := range f.lanes {
+				l.skip(b.After)
+			}
+		}
+		b.Release()
+	} else if !f.offer(ctx, b) {
+		return false
+	}
+	if eof {
+		f.eof = true
+	}
+	return true
+}
+
+// offer queues b for every lane, taking it over. A lane whose queue stays full
+// leaves the feed and goes on by itself, unless it is the only one.
+func (f *feed) offer(ctx context.Context, b *record.Batch) bool {
+	defer b.Release()
+	var full []*lane
+	for _, l := range f.lanes {
+		b.Retain(1)
+		if !l.enqueue(nil, b) {
+			b.Release()
+			full = append(full, l)
+		}
+	}
+	for _, l := range full {
+		b.Retain(1)
+		if !f.enqueueOrDetach(ctx, l, b) {
+			b.Release()
+			if ctx.Err() != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// enqueueOrDetach waits for the lane's queue. A lane alone in its feed holds
+// nobody up and waits for as long as it takes.
+func (f *feed) enqueueOrDetach(ctx context.Context, l *lane, b *record.Batch) bool {
+	if len(f.lanes) == 1 {
+		return l.enqueue(ctx, b)
+	}
+	start := time.Now()
+	if start.Sub(f.heldSince) > holdUpPer {
+		f.heldSince, f.heldUp = start, 0
+	}
+	if budget := holdUp - f.heldUp; budget > 0 {
+		limited, cancel := context.WithTimeout(ctx, budget)
+		ok := l.enqueue(limited, b)
+		cancel()
+		f.heldUp += time.Since(start)
+		if ok || ctx.Err() != nil {
+			return ok
+		}
+	}
+	f.detach(l)
+	return false
+}
+
+// detach gives a lane a feed of its own, which starts where its queue ends.
+func (f *feed) detach(l *lane) { f.run.startAlone(f, l) }

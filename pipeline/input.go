@@ -1,0 +1,263 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lbshipd/lbshipd/positions"
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// meetWithin is how long one feed waits for another to reach its position.
+const meetWithin = 250 * time.Millisecond
+
+// inputRun is one input at work: the lanes of all targets, and the feeds that
+// fill them, one for each group of lanes at the same position. Most of the
+// time that is one feed, the live one; a lane whose target fell behind, was
+// changed, or has another position after a restart, is read for by a feed of
+// its own until it meets the live one.
+type inputRun struct {
+	src   *sourceRun
+	input sources.Input
+
+	ops sync.Mutex // one regrouping at a time
+
+	mu      sync.Mutex
+	lanes   []*lane
+	feeds   []*feed
+	stopped bool // feeds are being stopped: none is to be started
+	swap    bool // which of two groups waits in the next try to meet
+}
+
+// setTargets makes the lanes those of targets and starts the feeds anew where
+// the lanes are. Lanes that stay go on without loss or repeat.
+func (r *inputRun) setTargets(targets []*target) {
+	r.ops.Lock()
+	defer r.ops.Unlock()
+	r.halt()
+	var lanes []*lane
+	for _, t := range targets {
+		lanes = append(lanes, r.laneFor(t))
+	}
+	r.mu.Lock()
+	r.lanes = lanes
+	r.mu.Unlock()
+	r.resume()
+}
+
+// laneFor finds the lane of the input to t, in the target, in the store, or
+// new. A new target of a known input starts where another target of it is: with
+// what comes now if that one keeps up, and where a target that it replaces has
+// stopped. Only an input that nobody knows starts as the source says.
+func (r *inputRun) laneFor(t *target) *lane {
+	source, input := r.src.cfg.Name, r.input.Origin().Input
+	if l, ok := t.lane(source, input); ok {
+		return l
+	}
+	key := positions.Key{Source: source, Target: t.name, Input: input}
+	store := r.src.sup.store
+	pos, stored := store.Get(key)
+	if !stored {
+		if live := r.live(); live != nil {
+			pos = live.position()
+		} else if known, ok := store.Latest(source, input); ok {
+			pos = known
+		} else {
+			pos = r.input.Start()
+		}
+		// Stored at once: a crash before the first answer must not make the
+		// input look new, and be read from another place.
+		store.Set(key, pos)
+	}
+	store.Touch(key)
+	return t.addLane(store, source, input, pos)
+}
+
+// live returns a lane of the feed with the most lanes, nil if there is none.
+func (r *inputRun) live() *lane {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	groups := group(r.lanes)
+	if len(groups) == 0 {
+		return nil
+	}
+	return groups[0][0]
+}
+
+// group sorts lanes by position: the largest group first.
+func group(lanes []*lane) [][]*lane {
+	at := map[record.Position]int{}
+	var groups [][]*lane
+	for _, l := range lanes {
+		p, finished := l.state()
+		if finished {
+			continue
+		}
+		i, ok := at[p]
+		if !ok {
+			i = len(groups)
+			at[p] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], l)
+	}
+	slices.SortStableFunc(groups, func(a, b []*lane) int { return len(b) - len(a) })
+	return groups
+}
+
+// halt stops every feed and waits for them.
+func (r *inputRun) halt() {
+	r.mu.Lock()
+	r.stopped = true
+	feeds := r.feeds
+	r.mu.Unlock()
+	for _, f := range feeds {
+		f.cancel()
+	}
+	for _, f := range feeds {
+		<-f.done
+	}
+	r.mu.Lock()
+	r.feeds = nil
+	r.mu.Unlock()
+}
+
+// resume starts a feed for each group of lanes.
+func (r *inputRun) resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.src.ctx.Err() != nil {
+		return
+	}
+	r.stopped = false
+	for _, g := range group(r.lanes) {
+		r.start(g, "")
+	}
+}
+
+// start starts a feed. r.mu is held.
+func (r *inputRun) start(lanes []*lane, until record.Position) *feed {
+	ctx, cancel := context.WithCancel(r.src.ctx)
+	f := &feed{run: r, lanes: slices.Clone(lanes), from: lanes[0].position(), until: until,
+		proc: r.src.newProcessor(), cancel: cancel, done: make(chan struct{})}
+	r.feeds = append(r.feeds, f)
+	go func() {
+		f.loop(ctx)
+		cancel()
+		if f.eof {
+			r.ended(f)
+		}
+	}()
+	return f
+}
+
+// startAlone moves a lane from its feed to a new one. It is called by the
+// feed's goroutine.
+func (r *inputRun) startAlone(f *feed, l *lane) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return // whoever stops the feeds groups the lanes anew
+	}
+	r.src.log.Info("target has fallen behind: what it missed is read again for it alone",
+		"target", l.target.name, "path", r.input.Origin().Path)
+	f.lanes = slices.DeleteFunc(slices.Clone(f.lanes), func(have *lane) bool { return have == l })
+	r.start([]*lane{l}, "")
+}
+
+// meet brings two feeds together that have both read to the end of the input
+// lately: all stop, one goes on until it is exactly where the other is, and
+// what stands at the same place then becomes one feed.
+func (r *inputRun) meet() {
+	if !r.canMeet() {
+		return
+	}
+	r.ops.Lock()
+	defer r.ops.Unlock()
+	r.halt()
+	defer r.resume()
+	r.mu.Lock()
+	groups := group(r.lanes)
+	r.mu.Unlock()
+	if len(groups) < 2 {
+		return
+	}
+	waits, goes := groups[0], groups[1]
+	if r.swap {
+		waits, goes = goes, waits
+	}
+	goal := waits[0].position()
+	if goal == "" || r.src.ctx.Err() != nil {
+		return
+	}
+	r.mu.Lock()
+	f := r.start(goes, goal)
+	r.mu.Unlock()
+	late := time.NewTimer(meetWithin)
+	defer late.Stop()
+	select {
+	case <-f.done:
+	case <-late.C:
+	}
+	r.halt()
+	// Which of the two is ahead cannot be seen from the positions: if it was
+	// the wrong way round, the next try goes the other way.
+	if goes[0].position() != goal {
+		r.swap = !r.swap
+	}
+}
+
+// canMeet reports whether at least two feeds were at the end of the input
+// since the last call.
+func (r *inputRun) canMeet() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped || len(r.feeds) < 2 {
+		return false
+	}
+	n := 0
+	for _, f := range r.feeds {
+		if f.atEnd.Swap(false) {
+			n++
+		}
+	}
+	return n >= 2
+}
+
+// ended notes that a feed has read the input to its very end. When all have,
+// the input is forgotten.
+func (r *inputRun) ended(f *feed) {
+	for _, l := range f.lanes {
+		l.finish()
+		l.target.dropLane(l.key.Source, l.key.Input)
+	}
+	r.mu.Lock()
+	r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { _, finished := l.state(); return finished })
+	r.feeds = slices.DeleteFunc(slices.Clone(r.feeds), func(have *feed) bool { return have == f })
+	over := len(r.lanes) == 0
+	r.mu.Unlock()
+	if over {
+		r.src.forget(r)
+	}
+}
+
+// behind counts, by target, the lanes that are not in the largest feed.
+func (r *inputRun) behind(count map[*target]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.feeds) < 2 {
+		return
+	}
+	largest := slices.MaxFunc(r.feeds, func(a, b *feed) int { return len(a.lanes) - len(b.lanes) })
+	for _, f := range r.feeds {
+		if f == largest {
+			continue
+		}
+		for _, l := range f.lanes {
+			count[l.target]++
+		}
+	}
+}

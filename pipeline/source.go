@@ -1,0 +1,224 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/parse"
+	"github.com/lbshipd/lbshipd/positions"
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// maxFields bounds the fields that are taken out of one line.
+const maxFields = 64
+
+// sourceRun is one configured source at work.
+//
+// Life: newSourceRun makes it without side effects; start lets it discover
+// inputs; stop ends discovery and every feed.
+type sourceRun struct {
+	sup     *Supervisor
+	cfg     *config.Source
+	kind    string
+	source  sources.Source
+	format  string
+	log     *slog.Logger
+	metrics *sourceMetrics
+	proc    processor // the template of each feed's processor
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	inputs  map[string]*inputRun
+	targets []*target
+	runErr  error
+}
+
+// newSourceRun builds a source; nothing is opened yet.
+func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.Regex) (*sourceRun, error) {
+	r := &sourceRun{sup: s, cfg: cfg, log: s.log.With("source", cfg.Name), metrics: s.metrics.source(cfg.Name),
+		inputs: map[string]*inputRun{}, done: make(chan struct{})}
+	location := time.Local
+	if cfg.TimeZone != "" {
+		var err error
+		if location, err = time.LoadLocation(cfg.TimeZone); err != nil {
+			return nil, fmt.Errorf("source %q: timeZone: %w", cfg.Name, err)
+		}
+	}
+	known := s.store.Entries(cfg.Name)
+	deps := sources.Deps{
+		Log: r.log, Host: s.host, Known: func() []sources.Stored { return s.known(cfg.Name) },
+		FirstRun: len(known) == 0, Skipped: r.metrics.skipped, Location: location,
+	}
+	var err error
+	if r.source, r.kind, err = s.makeSource(cfg, deps); err != nil {
+		return nil, err
+	}
+	r.format = cfg.LogFormat
+	r.proc = processor{min: cfg.MinLevel, ownTime: r.kind == "journald", metrics: r.metrics,
+		options: parse.Options{MaxFields: maxFields, Location: location}}
+	if r.format != "raw" {
+		if r.proc.format, err = parse.New(r.format, formats); err != nil {
+			return nil, fmt.Errorf("source %q: logFormat: %w", cfg.Name, err)
+		}
+	}
+	if r.format == "cri" {
+		if r.proc.inner, err = parse.New("auto", nil); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.File != nil {
+		r.proc.maxBytes = int(cfg.File.MaxLineBytes)
+	}
+	return r, nil
+}
+
+// known lists what the store knows of a source, one position for each input.
+func (s *Supervisor) known(source string) []sources.Stored {
+	var list []sources.Stored
+	for _, e := range s.store.Entries(source) {
+		if e.Input != "" {
+			list = append(list, sources.Stored{Input: e.Input, Position: e.Position})
+		}
+	}
+	return list
+}
+
+// newProcessor makes the processor of one feed.
+func (r *sourceRun) newProcessor() *processor {
+	p := r.proc
+	p.options.Fields = r.wantsFields()
+	if r.format == "cri" {
+		p.join = &joiner{max: max(p.maxBytes, 1<<10)}
+		p.options.Fields = true // stdout and stderr are told apart by a field
+	}
+	return &p
+}
+
+func (r *sourceRun) wantsFields() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.targets, func(t *target) bool { return t.usesFields() })
+}
+
+// start discovers inputs and reads them for targets.
+func (r *sourceRun) start(ctx context.Context, targets []*target) {
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.targets = targets
+	// From now on the source has been seen: an input that appears while no
+	// daemon runs is new and is read from its beginning.
+	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position("seen"))
+	go func() {
+		defer close(r.done)
+		for r.ctx.Err() == nil {
+			err := r.source.Run(r.ctx, r.found)
+			r.mu.Lock()
+			r.runErr = err
+			r.mu.Unlock()
+			if r.ctx.Err() != nil {
+				return
+			}
+			r.metrics.readErrors.Inc()
+			r.log.Error("discovery of inputs ended; it is started again", "error", err)
+			sleep(r.ctx, time.Second)
+		}
+	}()
+}
+
+// found takes in an input that the source has discovered.
+func (r *sourceRun) found(in sources.Input) {
+	id := in.Origin().Input
+	r.mu.Lock()
+	if _, ok := r.inputs[id]; ok {
+		r.mu.Unlock()
+		return
+	}
+	run := &inputRun{src: r, input: in}
+	r.inputs[id] = run
+	targets := r.targets
+	r.metrics.inputs.Set(float64(len(r.inputs)))
+	r.mu.Unlock()
+	run.setTargets(targets)
+	// The targets may have changed meanwhile.
+	r.mu.Lock()
+	same := slices.Equal(targets, r.targets)
+	targets = r.targets
+	r.mu.Unlock()
+	if !same {
+		run.setTargets(targets)
+	}
+}
+
+// forget drops an input that will never yield more.
+func (r *sourceRun) forget(run *inputRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id := run.input.Origin().Input
+	if r.inputs[id] == run {
+		delete(r.inputs, id)
+		r.metrics.inputs.Set(float64(len(r.inputs)))
+	}
+}
+
+// runs lists the inputs at work.
+func (r *sourceRun) runs() []*inputRun {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]*inputRun, 0, len(r.inputs))
+	for _, run := range r.inputs {
+		list = append(list, run)
+	}
+	return list
+}
+
+// setTargets makes the source feed exactly targets from now on.
+func (r *sourceRun) setTargets(targets []*target) {
+	r.mu.Lock()
+	r.targets = targets
+	r.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, run := range r.runs() {
+		wg.Go(func() { run.setTargets(targets) })
+	}
+	wg.Wait()
+}
+
+// stop ends discovery and reading. What is queued stays queued.
+func (r *sourceRun) stop() {
+	if r.cancel == nil {
+		return
+	}
+	r.cancel()
+	<-r.done
+	for _, run := range r.runs() {
+		run.ops.Lock()
+		run.halt()
+		run.ops.Unlock()
+	}
+}
+
+// meet lets feeds that are apart come together where they can.
+func (r *sourceRun) meet() {
+	for _, run := range r.runs() {
+		run.meet()
+	}
+}
+
+func (r *sourceRun) readFailed(in sources.Input, err error) {
+	r.metrics.readErrors.Inc()
+	r.log.Warn("reading failed; it is tried again", "path", in.Origin().Path, "error", err)
+}
+
+func (r *sourceRun) gap(in sources.Input, gap *sources.GapError) {
+	r.metrics.lost(gap.Reason, gap.Records, gap.Bytes)
+	r.log.Error("records were gone before they could be read", "path", in.Origin().Path,
+		"reason", gap.Reason, "records", gap.Records, "bytes", gap.Bytes, "detail", gap.Detail)
+}

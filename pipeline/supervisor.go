@@ -1,0 +1,360 @@
+// Package pipeline moves records from sources to targets: feeds read, take
+// apart, filter and offer; queues hold; senders send; lanes remember what was
+// answered; the supervisor makes all of that be what the configuration says.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/parse"
+	"github.com/lbshipd/lbshipd/positions"
+	"github.com/lbshipd/lbshipd/sinks"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// drainOnChange is how long a target that was changed or removed may still
+// take what is queued for it.
+const drainOnChange = time.Second
+
+// Options are what a Supervisor needs.
+type Options struct {
+	Log      *slog.Logger
+	Store    *positions.Store
+	Registry prometheus.Registerer
+	Host     string // this node's name
+	Version  string
+}
+
+// Supervisor runs a configuration and changes it while it runs.
+//
+// Life: New; Apply for each configuration; Stop once. Apply and Stop are called
+// by one goroutine; the other methods are safe for concurrent use.
+type Supervisor struct {
+	log     *slog.Logger
+	store   *positions.Store
+	host    string
+	metrics *metrics
+
+	// The registries; tests put their own in.
+	makeSource func(*config.Source, sources.Deps) (sources.Source, string, error)
+	makeSink   func(*config.Target, sinks.Deps) (sinks.Sink, string, error)
+
+	ctx    context.Context // ends when nothing may go on at all
+	cancel context.CancelFunc
+	tick   context.CancelFunc
+	ticked chan struct{}
+
+	mu      sync.Mutex
+	cfg     *config.Config
+	sources map[string]*sourceRun
+	targets map[string]*target
+	applied time.Time
+	refused error // why the newest configuration is not the running one
+	stopped bool
+}
+
+// New returns a Supervisor that runs nothing yet.
+func New(o Options) *Supervisor {
+	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, metrics: newMetrics(o.Registry), cfg: &config.Config{},
+		sources: map[string]*sourceRun{}, targets: map[string]*target{}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
+	s.metrics.gauge(specSaveOK).Set(1)
+	ticking, stop := context.WithCancel(s.ctx)
+	s.tick = stop
+	go s.housekeep(ticking)
+	return s
+}
+
+// plan is a new configuration, built and not yet running.
+type plan struct {
+	cfg     *config.Config
+	sources map[string]*sourceRun // new or changed
+	targets map[string]*target    // new or changed
+}
+
+// Apply builds all that is new or changed in cfg, which must be valid and
+// complete with defaults, and then makes it run. If anything cannot be built,
+// nothing changes and the error says what. What did not change is not touched.
+func (s *Supervisor) Apply(cfg *config.Config) error {
+	p, err := s.build(cfg)
+	if err != nil {
+		s.Refuse(err)
+		return err
+	}
+	s.swap(p)
+	s.mu.Lock()
+	s.cfg, s.applied, s.refused = cfg, time.Now(), nil
+	s.mu.Unlock()
+	s.metrics.gauge(specReloadOK).Set(1)
+	s.metrics.gauge(specReloadTime).Set(float64(time.Now().Unix()))
+	return nil
+}
+
+// Refuse notes that a newer configuration is not running, and why.
+func (s *Supervisor) Refuse(err error) {
+	s.mu.Lock()
+	s.refused = err
+	s.mu.Unlock()
+	s.metrics.gauge(specReloadOK).Set(0)
+}
+
+// build makes what is new or changed, without side effects.
+func (s *Supervisor) build(cfg *config.Config) (*plan, error) {
+	p := &plan{cfg: cfg, sources: map[string]*sourceRun{}, targets: map[string]*target{}}
+	var errs []error
+	for i := range cfg.Targets {
+		t := &cfg.Targets[i]
+		if !t.IsEnabled() || s.targetRuns(cfg, t) {
+			continue
+		}
+		built, err := s.newTarget(cfg, t)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("target %q: %w", t.Name, err))
+			continue
+		}
+		p.targets[t.Name] = built
+	}
+	formats := regexes(cfg)
+	for i := range cfg.Sources {
+		src := &cfg.Sources[i]
+		if !src.IsEnabled() || s.sourceRuns(cfg, src) {
+			continue
+		}
+		built, err := s.newSourceRun(src, formats)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		p.sources[src.Name] = built
+	}
+	return p, errors.Join(errs...)
+}
+
+func regexes(cfg *config.Config) map[string]parse.Regex {
+	m := map[string]parse.Regex{}
+	for _, f := range cfg.Formats {
+		m[f.Name] = parse.Regex{Pattern: f.Regex, TimeLayout: f.TimeLayout}
+	}
+	return m
+}
+
+// targetRuns reports whether the same target runs already.
+func (s *Supervisor) targetRuns(cfg *config.Config, t *config.Target) bool {
+	have, ok := s.targets[t.Name]
+	return ok && config.TargetEqual(have.cfg, t, s.cfg.TLSBundles, cfg.TLSBundles)
+}
+
+// sourceRuns reports whether the same source runs already.
+func (s *Supervisor) sourceRuns(cfg *config.Config, src *config.Source) bool {
+	have, ok := s.sources[src.Name]
+	return ok && config.SourceEqual(have.cfg, src, s.cfg.Formats, cfg.Formats)
+}
+
+func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, error) {
+	m := s.metrics.target(t.Name)
+	log := s.log.With("target", t.Name)
+	sink, _, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted})
+	if err != nil {
+		return nil, err
+	}
+	return newTarget(t, sink, s.log, m), nil
+}
+
+// swap makes the plan run: changed sources stop, changed targets drain while
+// all others go on, then what is new starts where the old has stopped.
+func (s *Supervisor) swap(p *plan) {
+	wantSources, wantTargets := names(p.cfg)
+	s.mu.Lock()
+	var oldSources []*sourceRun
+	var oldTargets []*target
+	for name, r := range s.sources {
+		if p.sources[name] != nil || !wantSources[name] {
+			oldSources = append(oldSources, r)
+			delete(s.sources, name)
+		}
+	}
+	for name, t := range s.targets {
+		if p.targets[name] != nil || !wantTargets[name] {
+			oldTargets = append(oldTargets, t)
+			delete(s.targets, name)
+		}
+	}
+	staying := s.targetList()
+	s.mu.Unlock()
+
+	each(oldSources, (*sourceRun).stop)
+	if len(oldTargets) > 0 {
+		each(s.sourceList(), func(r *sourceRun) { r.setTargets(staying) })
+		each(oldTargets, s.drain)
+	}
+	s.mu.Lock()
+	for name, t := range p.targets {
+		s.targets[name] = t
+		go t.run(s.ctx, drainOnChange)
+	}
+	targets := s.targetList()
+	s.mu.Unlock()
+	if len(p.targets) > 0 {
+		each(s.sourceList(), func(r *sourceRun) { r.setTargets(targets) })
+	}
+	s.mu.Lock()
+	for name, r := range p.sources {
+		s.sources[name] = r
+		r.start(s.ctx, targets)
+	}
+	s.mu.Unlock()
+	s.forgetMetrics(oldSources, oldTargets)
+}
+
+// drain lets a target send what is queued for it, but not for long.
+func (s *Supervisor) drain(t *target) {
+	t.stop()
+	select {
+	case <-t.done:
+	case <-time.After(drainOnChange):
+		t.abort()
+		<-t.done
+	}
+	t.metrics.recovered() // what it suffered from is no longer true of its name
+}
+
+// forgetMetrics drops the series of what is gone and not replaced.
+func (s *Supervisor) forgetMetrics(oldSources []*sourceRun, oldTargets []*target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range oldSources {
+		if s.sources[r.cfg.Name] == nil {
+			s.metrics.forget("source", r.cfg.Name)
+		}
+	}
+	for _, t := range oldTargets {
+		if s.targets[t.name] == nil {
+			s.metrics.forget("target", t.name)
+		}
+	}
+}
+
+func names(cfg *config.Config) (sources, targets map[string]bool) {
+	sources, targets = map[string]bool{}, map[string]bool{}
+	for i := range cfg.Sources {
+		sources[cfg.Sources[i].Name] = cfg.Sources[i].IsEnabled()
+	}
+	for i := range cfg.Targets {
+		targets[cfg.Targets[i].Name] = cfg.Targets[i].IsEnabled()
+	}
+	return sources, targets
+}
+
+// each calls f for all of list at once, and waits.
+func each[T any](list []T, f func(T)) {
+	var wg sync.WaitGroup
+	for _, x := range list {
+		wg.Go(func() { f(x) })
+	}
+	wg.Wait()
+}
+
+// targetList lists the running targets by name. s.mu is held.
+func (s *Supervisor) targetList() []*target {
+	list := make([]*target, 0, len(s.targets))
+	for _, t := range s.targets {
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b *target) int { return compare(a.name, b.name) })
+	return list
+}
+
+func (s *Supervisor) sourceList() []*sourceRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*sourceRun, 0, len(s.sources))
+	for _, r := range s.sources {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *sourceRun) int { return compare(a.cfg.Name, b.cfg.Name) })
+	return list
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Stop reads no more, lets the targets take what is queued until ctx ends, and
+// returns how many records remain unanswered: a restart reads them again.
+func (s *Supervisor) Stop(ctx context.Context) int64 {
+	s.tick()
+	<-s.ticked
+	s.mu.Lock()
+	s.stopped = true
+	targets := s.targetList()
+	s.mu.Unlock()
+	each(s.sourceList(), (*sourceRun).stop)
+	var left int64
+	var mu sync.Mutex
+	each(targets, func(t *target) {
+		t.stop()
+		select {
+		case <-t.done:
+		case <-ctx.Done():
+			n := t.queued()
+			t.abort()
+			<-t.done
+			mu.Lock()
+			left += n
+			mu.Unlock()
+		}
+	})
+	s.cancel()
+	return left
+}
+
+// housekeep refreshes gauges and lets feeds meet, every second or so.
+func (s *Supervisor) housekeep(ctx context.Context) {
+	defer close(s.ticked)
+	for sleep(ctx, time.Second) {
+		for _, r := range s.sourceList() {
+			r.meet()
+		}
+		s.Sample()
+	}
+}
+
+// Sample brings the gauges up to date.
+func (s *Supervisor) Sample() {
+	behind := map[*target]int{}
+	for _, r := range s.sourceList() {
+		for _, run := range r.runs() {
+			run.behind(behind)
+		}
+	}
+	s.mu.Lock()
+	targets := s.targetList()
+	s.mu.Unlock()
+	now := time.Now()
+	for _, t := range targets {
+		t.sample(now)
+		t.metrics.behind.Set(float64(behind[t]))
+	}
+	saved := 1.0
+	if s.store.Err() != nil {
+		saved = 0
+	}
+	s.metrics.gauge(specSaveOK).Set(saved)
+}

@@ -1,0 +1,408 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/backoff"
+	"github.com/lbshipd/lbshipd/positions"
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sinks"
+)
+
+// Waits between tries to a target that does not take what it is given.
+const (
+	retryMin = 200 * time.Millisecond
+	retryMax = 30 * time.Second
+	// retryAfterMax bounds what a target may ask for with Retry-After.
+	retryAfterMax = 5 * time.Minute
+)
+
+// sendBytes is how much one Send is given when the sink does not say.
+const sendBytes = 1 << 20
+
+// item is one batch in a queue.
+type item struct {
+	batch  *record.Batch
+	lane   *lane
+	seq    uint64
+	queued time.Time
+}
+
+// target is one configured target at work: its queue, its sender, its lanes.
+//
+// Life: newTarget makes it; run sends until stop has drained it or ctx ends.
+type target struct {
+	name      string
+	cfg       *config.Target
+	sink      sinks.Sink
+	batching  sinks.Batching
+	limit     int64
+	log       *slog.Logger
+	metrics   *targetMetrics
+	done      chan struct{}
+	aborted   chan struct{} // closed by abort
+	abortOnce sync.Once
+
+	mu      sync.Mutex
+	items   []item // in order; the first inFlight ones are with the sink
+	bytes   int64
+	records int64
+	closing bool          // no more offers; the sender ends when all is sent
+	wake    chan struct{} // capacity 1: something was queued, or closing
+	space   chan struct{} // closed and replaced when space was freed
+	lanes   map[laneKey]*lane
+	failure sinkFailure
+}
+
+// laneKey names a lane within its target.
+type laneKey struct{ source, input string }
+
+// sinkFailure is what a target suffers from at the moment.
+type sinkFailure struct {
+	Class string
+	Err   error
+	Since time.Time
+}
+
+func newTarget(cfg *config.Target, sink sinks.Sink, log *slog.Logger, m *targetMetrics) *target {
+	t := &target{
+		name: cfg.Name, cfg: cfg, sink: sink, limit: int64(cfg.QueueBytes),
+		batching: sinks.Batching{Bytes: sendBytes},
+		log:      log.With("target", cfg.Name), metrics: m,
+		done: make(chan struct{}), aborted: make(chan struct{}), wake: make(chan struct{}, 1), space: make(chan struct{}),
+		lanes: map[laneKey]*lane{},
+	}
+	if b, ok := sink.(sinks.Batcher); ok {
+		t.batching = b.Batching()
+		if t.batching.Bytes <= 0 {
+			t.batching.Bytes = sendBytes
+		}
+	}
+	m.limit.Set(float64(t.limit))
+	return t
+}
+
+// lane returns the lane of an input, and whether it is there already.
+func (t *target) lane(source, input string) (*lane, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l, ok := t.lanes[laneKey{source, input}]
+	return l, ok
+}
+
+// addLane makes the lane of an input that goes on at p.
+func (t *target) addLane(store *positions.Store, source, input string, p record.Position) *lane {
+	l := &lane{key: positions.Key{Source: source, Target: t.name, Input: input}, target: t, store: store, next: p}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lanes[laneKey{source, input}] = l
+	return l
+}
+
+// dropLane forgets the lane of an input that is gone.
+func (t *target) dropLane(source, input string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.lanes, laneKey{source, input})
+}
+
+// offer queues it if there is space, which there always is in an empty queue:
+// a batch larger than the queue passes alone. It waits for space while ctx
+// lives; a nil ctx does not wait.
+func (t *target) offer(ctx context.Context, it item) bool {
+	size := int64(it.batch.Size())
+	for {
+		t.mu.Lock()
+		if t.closing {
+			t.mu.Unlock()
+			return false
+		}
+		if len(t.items) == 0 || t.bytes+size <= t.limit {
+			it.queued = time.Now()
+			t.items = append(t.items, it)
+			t.bytes += size
+			t.records += int64(len(it.batch.Records))
+			t.mu.Unlock()
+			t.signal()
+			return true
+		}
+		space := t.space
+		t.mu.Unlock()
+		if ctx == nil {
+			return false
+		}
+		select {
+		case <-space:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (t *target) signal() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stop lets nothing more in; the sender ends when the queue is empty.
+func (t *target) stop() {
+	t.mu.Lock()
+	t.closing = true
+	close(t.space)
+	t.space = make(chan struct{})
+	t.mu.Unlock()
+	t.signal()
+}
+
+// abort ends the sender at once; what is not answered is not.
+func (t *target) abort() { t.abortOnce.Do(func() { close(t.aborted) }) }
+
+// queued counts the records that are not answered.
+func (t *target) queued() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.records
+}
+
+// usesFields reports whether the sink does anything with fields.
+func (t *target) usesFields() bool {
+	u, ok := t.sink.(sinks.FieldUser)
+	return !ok || u.UsesFields()
+}
+
+// run sends what is queued, until the queue is empty after stop, or ctx ends.
+// closeWithin bounds the goodbye.
+func (t *target) run(parent context.Context, closeWithin time.Duration) {
+	defer close(t.done)
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	go func() {
+		select {
+		case <-t.aborted:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var batches []*record.Batch
+	for {
+		batches = t.gather(ctx, batches[:0])
+		if len(batches) == 0 {
+			break
+		}
+		t.deliver(ctx, batches)
+	}
+	closing, closed := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+	defer closed()
+	if err := t.sink.Close(closing); err != nil {
+		t.log.Warn("target was not closed cleanly", "error", err)
+	}
+	t.discard()
+}
+
+// discard releases what was not sent; its positions have not moved.
+func (t *target) discard() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, it := range t.items {
+		it.batch.Release()
+	}
+	t.items, t.bytes, t.records = nil, 0, 0
+	t.closing = true
+}
+
+// gather waits for something to send, and a little longer for more of it, as
+// the sink wants. None means that it is over.
+func (t *target) gather(ctx context.Context, batches []*record.Batch) []*record.Batch {
+	var timer *time.Timer
+	for ctx.Err() == nil {
+		var enough bool
+		var oldest time.Time
+		var closing bool
+		batches, enough, oldest, closing = t.peek(batches[:0])
+		if enough || (closing && len(batches) > 0) {
+			return batches
+		}
+		if closing {
+			return nil
+		}
+		var late <-chan time.Time
+		if len(batches) > 0 {
+			rest := t.batching.Wait - time.Since(oldest)
+			if rest <= 0 {
+				return batches
+			}
+			if timer == nil {
+				timer = time.NewTimer(rest)
+				defer timer.Stop()
+			}
+			late = timer.C
+		}
+		select {
+		case <-t.wake:
+		case <-late:
+			return batches
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// peek lists the batches at the head of the queue that make up one Send.
+func (t *target) peek(batches []*record.Batch) (_ []*record.Batch, enough bool, oldest time.Time, closing bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var lines int64
+	for i := range t.items {
+		if i == 0 {
+			oldest = t.items[0].queued
+		}
+		batches = append(batches, t.items[i].batch)
+		if lines += t.items[i].batch.ReadBytes; lines >= int64(t.batching.Bytes) {
+			return batches, true, oldest, t.closing
+		}
+	}
+	// A queue that is full before a Send is will not get fuller.
+	return batches, len(batches) > 0 && t.bytes >= t.limit-fullSlack, oldest, t.closing
+}
+
+// fullSlack is how near to its limit a queue counts as full: one large batch.
+const fullSlack = 512 << 10
+
+// deliver sends until the target has answered for all of batches, or ctx ends.
+func (t *target) deliver(ctx context.Context, batches []*record.Batch) {
+	wait := backoff.Backoff{Min: retryMin, Max: retryMax}
+	for len(batches) > 0 {
+		res, err := t.sink.Send(ctx, batches)
+		if res.Batches > len(batches) {
+			res.Batches = len(batches)
+		}
+		t.account(&res)
+		t.ack(res.Batches)
+		batches = batches[res.Batches:]
+		if err == nil && len(batches) == 0 {
+			t.recovered()
+			return
+		}
+		if err == nil {
+			err = errors.New("the sink left batches unanswered without an error")
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if res.Batches > 0 {
+			wait.Reset()
+		}
+		if !sleep(ctx, t.failed(err, wait.Next())) {
+			return
+		}
+	}
+}
+
+// failed notes a failure and returns how long to wait: the target's own wish
+// if it has one, else d.
+func (t *target) failed(err error, d time.Duration) time.Duration {
+	class := sinks.ClassLocal
+	var e *sinks.Error
+	if errors.As(err, &e) {
+		class = e.Class
+		if e.RetryAfter > 0 {
+			d = min(e.RetryAfter, retryAfterMax)
+		}
+	}
+	t.mu.Lock()
+	if t.failure.Class == "" {
+		t.failure.Since = time.Now()
+	}
+	t.failure.Class, t.failure.Err = class, err
+	since := t.failure.Since
+	t.mu.Unlock()
+	t.metrics.failing(class)
+	t.log.Warn("target does not take records; they are kept and sent again", "class", class, "error", err,
+		"failing_for", time.Since(since).Round(time.Second).String(), "next_try_in", d.Round(time.Millisecond).String())
+	return d
+}
+
+// recovered notes that the target takes records again.
+func (t *target) recovered() {
+	t.mu.Lock()
+	was := t.failure
+	t.failure = sinkFailure{}
+	t.mu.Unlock()
+	if was.Class == "" {
+		return
+	}
+	t.metrics.recovered()
+	t.log.Info("target takes records again", "after", time.Since(was.Since).Round(time.Millisecond).String())
+}
+
+// trouble returns what the target suffers from; the zero value if nothing.
+func (t *target) trouble() sinkFailure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failure
+}
+
+func (t *target) account(res *sinks.Result) {
+	t.metrics.delivered.Add(float64(res.Delivered))
+	t.metrics.sentBytes.Add(float64(res.Bytes))
+	for _, r := range res.Refused {
+		t.metrics.refused(r.Reason).Add(float64(r.Records))
+		t.log.Warn("target refused records for good", "reason", r.Reason, "records", r.Records, "detail", r.Detail)
+	}
+}
+
+// ack takes the first n items out of the queue: they are answered.
+func (t *target) ack(n int) {
+	if n == 0 {
+		return
+	}
+	t.mu.Lock()
+	done := make([]item, n)
+	copy(done, t.items)
+	rest := copy(t.items, t.items[n:])
+	clear(t.items[rest:])
+	t.items = t.items[:rest]
+	for i := range done {
+		t.bytes -= int64(done[i].batch.Size())
+		t.records -= int64(len(done[i].batch.Records))
+	}
+	close(t.space)
+	t.space = make(chan struct{})
+	t.mu.Unlock()
+	for i := range done {
+		done[i].lane.ack(done[i].seq)
+		done[i].batch.Release()
+	}
+}
+
+// sample refreshes the gauges of the queue.
+func (t *target) sample(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lag := 0.0
+	if len(t.items) > 0 {
+		lag = now.Sub(t.items[0].queued).Seconds()
+	}
+	t.metrics.lagSeconds.Set(lag)
+	t.metrics.lagRecords.Set(float64(t.records))
+	t.metrics.queueBytes.Set(float64(t.bytes))
+}
+
+// sleep waits for d; false means that ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
