@@ -1,0 +1,95 @@
+// Package admin serves the admin port: metrics, health and version.
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/lbshipd/lbshipd/pipeline"
+)
+
+// Limits of the admin port.
+const (
+	readHeaderTimeout = 5 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+)
+
+// Endpoint is one path of the admin port: what docs/metrics.md and the
+// command line's help list.
+type Endpoint struct{ Path, Help string }
+
+// Endpoints lists what the admin port answers to, all of it to GET only.
+func Endpoints() []Endpoint {
+	return []Endpoint{
+		{"/metrics", "metrics in the Prometheus text format"},
+		{"/-/ready", "200 once a configuration runs, 503 before that and while stopping"},
+		{"/-/healthy", "200 while the daemon works, with the reasons if something is not as it should be (a dead target, a refused configuration): those are no reason to restart it"},
+		{"/version", "version, Go version and architecture as JSON"},
+	}
+}
+
+// Health is the answer of /-/ready and /-/healthy.
+type Health struct {
+	Status  string   `json:"status"` // "ok", "degraded" or "unavailable"
+	Reasons []string `json:"reasons"`
+}
+
+// Version is the answer of /version.
+type Version struct {
+	Version   string `json:"version"`
+	GoVersion string `json:"goVersion"`
+	Arch      string `json:"arch"`
+}
+
+// NewServer returns the server of the admin port; the caller listens and serves.
+func NewServer(sup *pipeline.Supervisor, reg prometheus.Gatherer, version string) *http.Server {
+	mux := http.NewServeMux()
+	scrape := promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		sup.Sample()
+		scrape.ServeHTTP(w, r)
+	})
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) { ready(w, sup.Status()) })
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { healthy(w, sup.Status()) })
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, Version{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+	})
+	return &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readHeaderTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
+}
+
+func ready(w http.ResponseWriter, st pipeline.Status) {
+	switch {
+	case st.Stopped:
+		answer(w, http.StatusServiceUnavailable, Health{"unavailable", []string{"lbshipd is stopping"}})
+	case !st.Applied:
+		answer(w, http.StatusServiceUnavailable, Health{"unavailable", append([]string{"no configuration is running"}, st.Reasons()...)})
+	default:
+		answer(w, http.StatusOK, Health{"ok", []string{}})
+	}
+}
+
+func healthy(w http.ResponseWriter, st pipeline.Status) {
+	h := Health{"ok", st.Reasons()}
+	if len(h.Reasons) > 0 {
+		h.Status = "degraded"
+	} else {
+		h.Reasons = []string{}
+	}
+	answer(w, http.StatusOK, h)
+}
+
+func answer(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	// The client may be gone; there is nobody left to tell.
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,118 @@
+// Command lbshipd ships logs: journald and files in, Loki and syslog out.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/parse"
+)
+
+// version is set by the linker; without it the module's own version is shown.
+var version = ""
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// failedError is an error that was told already: only the exit code is left.
+type failedError struct{}
+
+func (failedError) Error() string { return "failed" }
+
+// usageError is a command line that cannot be meant.
+type usageError struct{ error }
+
+func main() {
+	// Validation knows the built-in expressions without importing the parsers.
+	for _, name := range parse.Names() {
+		if short, ok := strings.CutPrefix(name, "regex:"); ok {
+			config.BuiltinFormats = append(config.BuiltinFormats, short)
+		}
+	}
+	os.Exit(execute(newRoot()))
+}
+
+// execute runs the command line and returns the exit code.
+func execute(root *cobra.Command) int {
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return 0
+	}
+	if errors.As(err, new(failedError)) {
+		return exitFailed
+	}
+	fmt.Fprintln(root.ErrOrStderr(), "lbshipd: "+err.Error())
+	var usage usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(root.ErrOrStderr(), "See: lbshipd --help")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "lbshipd",
+		Short:         "Ships logs from journald and files to Loki and syslog, losing nothing",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newRun(), newCheck(), newInspect(), newVersion())
+	return root
+}
+
+// noArgs refuses arguments, as wrong usage.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command or argument %q for %q", args[0], c.CommandPath())}
+	}
+	return nil
+}
+
+// exactArgs wants n arguments, called what.
+func exactArgs(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError{fmt.Errorf("%s takes %s", c.CommandPath(), what)}
+		}
+		return nil
+	}
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "lbshipd %s %s %s/%s\n", ownVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// ownVersion is what the linker was told, else what the build recorded.
+func ownVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
