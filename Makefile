@@ -1,0 +1,66 @@
+# Two commands matter: make run and make test. Both install what they need:
+# on Debian and Ubuntu through apt when run as root, else they say what is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME ?= 30s
+FUZZJOBS ?= 4
+
+# What the tests talk to, and what builds the oracles that need cgo.
+TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl libsystemd-dev gcc libc6-dev strace
+
+.PHONY: build run test e2e fuzz bench docs check-docs lint deps test-deps clean
+
+build: deps
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lbshipd ./cmd/lbshipd
+
+# The main job without any server: this machine's journal and /var/log/*.log
+# to the console. Its state is kept in ./data.
+run: build
+	exec bin/lbshipd run --data-dir data
+
+test: test-deps lint check-docs
+	$(GO) test -race -count=1 -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Oracle ./sources/journald/
+
+# End to end, with a real Loki that is built once and kept by its go.sum.
+e2e: test-deps build
+	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 20m ./internal/testbed/ ./sinks/loki/
+	cd e2e && LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
+
+# Every fuzz target for FUZZTIME.
+fuzz: deps
+	FUZZTIME=$(FUZZTIME) FUZZJOBS=$(FUZZJOBS) GO=$(GO) ./.ci/fuzz
+
+bench: test-deps
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The reference pages are made from the code.
+docs:
+	$(GO) run ./internal/docgen
+
+check-docs:
+	$(GO) run ./internal/docgen -check
+
+lint: deps
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted (gofmt -w):" $$out; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags sdjournal ./sources/journald/
+	cd e2e && $(GO) vet ./...
+
+deps:
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/doc/install"; exit 1; }
+
+test-deps: deps
+	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -W -f='$${Status}\n' $$p 2>/dev/null | grep -q 'install ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	  else echo "missing packages (install them, or run as root):" $$missing; exit 1; fi; \
+	fi
+
+clean:
+	rm -rf bin data
