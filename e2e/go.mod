@@ -4,6 +4,4 @@ module github.com/lbshipd/lbshipd/e2e
 
 go 1.26.0
 
-require github.com/lbshipd/lbshipd v0.0.0
-
 replace github.com/lbshipd/lbshipd => ../

@@ -64,7 +64,7 @@ func TestChangedFileTakesEffectWithoutARestart(t *testing.T) {
 			if code := d.stop(); code != 0 || d.cmd.Process.Pid != pid {
 				t.Errorf("exit code %d", code)
 			}
-			if n := strings.Count(d.stdout.String(), `two`); n != 1 {
+			if n := strings.Count(d.stdout.String(), `two\"`); n != 1 {
 				t.Errorf("the record before the change was shipped %d times", n)
 			}
 		})
