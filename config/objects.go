@@ -9,6 +9,14 @@ import (
 )
 
 // Config is one complete configuration: the standalone YAML file.
+//
+//	sources:
+//	  - name: journal
+//	    journald: {}
+//	targets:
+//	  - name: loki
+//	    loki:
+//	      url: https://loki.example.net:3100
 type Config struct {
 	// What is read.
 	Sources []Source `json:"sources,omitempty"`
@@ -26,6 +34,15 @@ type Config struct {
 
 // Source is something that logs are read from. Exactly one of journald and
 // file is given.
+//
+//	sources:
+//	  - name: app
+//	    file:
+//	      paths: [/var/log/app/*.log]
+//	    logFormat: json
+//	    minLevel: info
+//	    labels:
+//	      role: node
 type Source struct {
 	// Name of the source, unique among sources. Positions are kept under it.
 	Name string `json:"name"`
@@ -49,6 +66,12 @@ type Source struct {
 
 // JournaldSource reads systemd's journal. An entry is read if it matches all
 // of the lists given, and any one item of each.
+//
+//	sources:
+//	  - name: ceph
+//	    journald:
+//	      units: ["ceph-*", ssh]
+//	      fields: [MESSAGE_ID]
 type JournaldSource struct {
 	// Units as journalctl -u takes them: a name without a suffix is a .service; globs are allowed.
 	Units []string `json:"units,omitempty"`
@@ -63,6 +86,13 @@ type JournaldSource struct {
 }
 
 // FileSource tails files.
+//
+//	sources:
+//	  - name: app
+//	    file:
+//	      paths: [/var/log/app/**/*.log]
+//	      exclude: [/var/log/app/**/*-debug.log]
+//	      maxLineBytes: 1MiB
 type FileSource struct {
 	// Globs of absolute paths; ** matches any number of directories.
 	Paths []string `json:"paths"`
@@ -74,6 +104,12 @@ type FileSource struct {
 
 // Target is something that records are sent to. Exactly one of loki, rsyslog
 // and stdout is given.
+//
+//	targets:
+//	  - name: siem
+//	    rsyslog:
+//	      address: logs.example.net:6514
+//	    queueBytes: 32MiB
 type Target struct {
 	// Name of the target, unique among targets. Positions are kept under it.
 	Name string `json:"name"`
@@ -90,6 +126,15 @@ type Target struct {
 }
 
 // LokiTarget pushes to Loki (POST /loki/api/v1/push, protobuf with snappy).
+//
+//	targets:
+//	  - name: loki
+//	    loki:
+//	      url: https://loki.example.net:3100
+//	      tenantId: storage
+//	      labels:
+//	        cluster: prod
+//	      structuredMetadata: [pid]
 type LokiTarget struct {
 	// Base URL or full push URL; /loki/api/v1/push is added to a URL without a path.
 	URL string `json:"url"`
@@ -120,6 +165,14 @@ type LokiTarget struct {
 }
 
 // BasicAuth is a user name and password.
+//
+//	targets:
+//	  - name: loki
+//	    loki:
+//	      url: https://loki.example.net:3100
+//	      basicAuth:
+//	        username: lbshipd
+//	        passwordFile: /etc/lbshipd/loki-password
 type BasicAuth struct {
 	// User name.
 	Username string `json:"username"`
@@ -131,6 +184,16 @@ type BasicAuth struct {
 
 // RsyslogTarget sends RFC 5424 messages over TLS (RFC 5425), TCP (RFC 6587)
 // or UDP (RFC 5426).
+//
+//	targets:
+//	  - name: siem
+//	    rsyslog:
+//	      address: logs.example.net:6514
+//	      tlsBundle: siem
+//	      facility: local3
+//	tlsBundles:
+//	  - name: siem
+//	    caFile: /etc/lbshipd/tls/ca.pem
 type RsyslogTarget struct {
 	// host:port.
 	Address string `json:"address"`
@@ -159,6 +222,11 @@ type RsyslogTarget struct {
 }
 
 // StdoutTarget prints records.
+//
+//	targets:
+//	  - name: console
+//	    stdout:
+//	      format: json
 type StdoutTarget struct {
 	// text (coloured on a terminal), json or logfmt.
 	Format string `json:"format,omitempty" default:"text"`
@@ -166,6 +234,12 @@ type StdoutTarget struct {
 
 // TLSBundle holds certificates. Each part is given as PEM text or as the path
 // of a file, which is read again when it changes.
+//
+//	tlsBundles:
+//	  - name: siem
+//	    caFile: /etc/lbshipd/tls/ca.pem
+//	    certFile: /etc/lbshipd/tls/node.pem
+//	    keyFile: /etc/lbshipd/tls/node.key
 type TLSBundle struct {
 	// Name of the bundle, unique among bundles.
 	Name string `json:"name"`
@@ -184,6 +258,16 @@ type TLSBundle struct {
 }
 
 // Format is a line format given as a regular expression.
+//
+//	sources:
+//	  - name: app
+//	    file:
+//	      paths: [/var/log/app.log]
+//	    logFormat: regex:app
+//	formats:
+//	  - name: app
+//	    regex: '^(?P<time>\S+ \S+) (?P<level>[A-Z]+) (?P<message>.*)$'
+//	    timeLayout: "2006-01-02 15:04:05"
 type Format struct {
 	// Name, used as logFormat "regex:NAME".
 	Name string `json:"name"`
