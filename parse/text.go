@@ -46,7 +46,7 @@ func (t *textLine) scan(p []byte) {
 		if h.p[h.i] == '{' && t.level == record.LevelUnknown {
 			break
 		}
-		if end, bracket, letter := t.timeAt(h.p, h.i, plain < 2); end > 0 && (plain < 2 || bracket) {
+		if end, bracket, letter := t.timeAt(h.p, h.i, plain < 2); end > 0 && t.fits(&h, plain, bracket) {
 			t.timed = true
 			if letter != record.LevelUnknown && t.level == record.LevelUnknown {
 				t.level = letter
@@ -70,6 +70,12 @@ func (t *textLine) scan(p []byte) {
 			break
 		}
 	}
+}
+
+// fits reports whether a time may stand where it was found. One without a date
+// does not follow a number, which may be a date that is none.
+func (t *textLine) fits(h *header, plain int, bracket bool) bool {
+	return (plain < 2 || bracket) && (t.at.epoch || t.at.month != 0 || h.prev != tokNumber)
 }
 
 // behind reads what follows a time that ends at end and whose token began at start.

@@ -19,6 +19,10 @@ func (h *header) word(first bool) token {
 		return token{kind: tokName, level: level}
 	}
 	t := token{kind: h.kindOfWord(at, n, end)}
+	if t.kind == tokName && n == end-1 && p[n] == ':' && isUpper(p[at:n]) {
+		t.stop = true // PostgreSQL's DETAIL: and the like announce a message
+		return t
+	}
 	if t.kind == tokPlain && !h.nameByPlace(at, end, first) {
 		t.stop = true
 		return t
@@ -212,7 +216,7 @@ func (h *header) kindOfWord(at, n, end int) tokKind {
 // logger name between a time with a comma and a level in capitals.
 func (h *header) nameByPlace(at, end int, first bool) bool {
 	p := h.p
-	if end >= len(p) {
+	if end+1 >= len(p) {
 		return false
 	}
 	switch {
@@ -220,10 +224,20 @@ func (h *header) nameByPlace(at, end int, first bool) bool {
 		return true
 	case end+2 < len(p) && p[end] == ' ' && (p[end+1] == '-' || p[end+1] == ':') && p[end+2] == ' ':
 		return true
+	case p[end] == ' ' && p[end+1] == '(': // Puppet (err): text
+		return end+5 < len(p) && parenthesisedLevel(p[end+2:])
+	case end+5 < len(p) && p[end] == ' ' && p[end+1] == '[' && p[end+5] == ']': // cluster [INF] text
+		return isUpper(p[end+2:end+5]) && record.ParseLevel(p[end+2:end+5]) != record.LevelUnknown
 	case h.asctime && first && p[end] == ' ':
 		n := letters(p, end+1)
 		w := p[end+1 : n]
 		return len(w) >= 4 && isUpper(w) && endsLevel(p, n) && !isWeak(w) && record.ParseLevel(w) != record.LevelUnknown
 	}
 	return false
+}
+
+// parenthesisedLevel reports whether p begins with a level and "):".
+func parenthesisedLevel(p []byte) bool {
+	n := letters(p, 0)
+	return n+1 < len(p) && p[n] == ')' && p[n+1] == ':' && wordLevel(p[:n]) != record.LevelUnknown
 }

@@ -4,6 +4,7 @@ package parse
 // this file, and returns where it ends, or 0 and a stamp that holds nothing.
 // It looks at no more than about fifty bytes.
 func (s *stamp) scanStamp(p []byte) int {
+	*s = stamp{}
 	if len(p) < 8 {
 		return 0
 	}

@@ -120,10 +120,12 @@ func (l *Level) UnmarshalText(text []byte) error {
 
 // ParseLevel returns the level that a word or number stands for, or
 // LevelUnknown. Case does not matter. Words are those of syslog, log4j, glog,
-// logrus, zap, Python, .NET, PostgreSQL and Windows; one letter is glog's or
-// Android's. "fatal" and "panic" are critical and not emergency: one process
+// logrus, zap, slog, Python, .NET, PostgreSQL, Windows and OpenTelemetry, and
+// java.util.logging's where its locale is German, French, Italian or Spanish; one letter is
+// glog's or Android's. "fatal" and "panic" are critical and not emergency: one process
 // died, the system did not, and syslog broadcasts emergencies to terminals.
-// Numbers are read by ParseLevelNumber. It does not allocate.
+// "fail" is .NET's error. Numbers are read by ParseLevelNumber. It does not
+// allocate.
 func ParseLevel(word []byte) Level {
 	if len(word) == 0 || len(word) > 13 {
 		return LevelUnknown
@@ -145,25 +147,70 @@ func ParseLevel(word []byte) Level {
 		}
 		lower[i] = c
 	}
-	switch string(lower[:len(word)]) {
-	case "trace", "trc", "verbose", "vrb", "finest", "finer", "v":
+	if c := lower[len(word)-1]; c >= '0' && c <= '9' && len(word) > 1 {
+		return numberedLevel(lower[:len(word)])
+	}
+	return levelWord(lower[:len(word)])
+}
+
+func levelWord(lower []byte) Level {
+	switch string(lower) {
+	case "trace", "trc", "trce", "verbose", "verb", "vrb", "finest", "finer", "v", "t":
 		return LevelTrace
-	case "debug", "dbg", "dbug", "debg", "d", "fine", "debug1", "debug2", "debug3", "debug4", "debug5":
+	case "debug", "dbg", "dbug", "debg", "d", "fine":
 		return LevelDebug
-	case "info", "inf", "i", "information", "informational", "informative", "log", "statement", "config", "success":
+	case "info", "inf", "i", "information", "informational", "informative", "log", "statement", "config", "success", "infos":
 		return LevelInfo
-	case "notice", "note", "ntc", "n":
+	case "notice", "note", "ntc", "n", "notification", "audit":
 		return LevelNotice
-	case "warning", "warn", "wrn", "w", "warnning":
+	case "warning", "warn", "wrn", "w", "warnning", "warnung", "avertissement", "avvertenza", "advertencia":
 		return LevelWarning
-	case "error", "err", "eror", "e", "severe", "failure":
+	case "error", "err", "eror", "e", "severe", "failure", "fail", "schwerwiegend", "grave":
 		return LevelError
-	case "critical", "crit", "crt", "c", "fatal", "ftl", "f", "panic", "dpanic", "fail":
+	case "critical", "crit", "crt", "c", "fatal", "fatl", "ftl", "f", "panic", "dpanic", "dfatal", "assert", "wtf":
 		return LevelCritical
 	case "alert", "alrt", "a":
 		return LevelAlert
 	case "emergency", "emerg", "emrg":
 		return LevelEmergency
+	}
+	return LevelUnknown
+}
+
+// numberedLevel takes the levels with a number behind them: slog's INFO+2 and
+// DEBUG-4, OpenTelemetry's WARN2, PostgreSQL's DEBUG1, MongoDB's D1. A step
+// above a level is that level, so that no record is called more severe than
+// it is; four steps below slog's debug is what others call trace.
+func numberedLevel(lower []byte) Level {
+	n := len(lower)
+	for n > 0 && lower[n-1] >= '0' && lower[n-1] <= '9' {
+		n--
+	}
+	sign := lower[n-1]
+	switch {
+	case sign == '+' && n > 1:
+		return slogLevel(lower[:n-1])
+	case sign == '-' && string(lower[:n-1]) == "debug":
+		return LevelTrace
+	case len(lower)-n > 1:
+		return LevelUnknown
+	case n == 1 && lower[0] == 'd' || n == 5 && string(lower[:n]) == "debug":
+		if d := lower[n]; d >= '1' && d <= '5' {
+			return LevelDebug
+		}
+	case lower[n] >= '1' && lower[n] <= '4':
+		switch string(lower[:n]) {
+		case "trace", "info", "warn", "error", "fatal":
+			return levelWord(lower[:n])
+		}
+	}
+	return LevelUnknown
+}
+
+func slogLevel(lower []byte) Level {
+	switch string(lower) {
+	case "debug", "info", "warn", "error":
+		return levelWord(lower)
 	}
 	return LevelUnknown
 }
