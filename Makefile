@@ -41,6 +41,7 @@ bench: test-deps
 # The reference pages are made from the code.
 docs:
 	$(GO) run ./internal/docgen
+	$(GO) test ./cmd/lbshipd -run Reference -update
 
 check-docs:
 	$(GO) run ./internal/docgen -check

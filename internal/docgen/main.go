@@ -23,6 +23,7 @@ type page struct {
 // pages are all that is generated: one line each.
 var pages = []page{
 	{"docs/configuration.md", configuration},
+	{"docs/metrics.md", metrics},
 }
 
 func main() {
