@@ -5,3 +5,5 @@ module github.com/lbshipd/lbshipd/e2e
 go 1.26.0
 
 replace github.com/lbshipd/lbshipd => ../
+
+require github.com/lbshipd/lbshipd v0.0.0-00010101000000-000000000000

@@ -57,22 +57,33 @@ func (t *tape) end() {
 	t.grown = make(chan struct{})
 }
 
-// tapeSource is a source with one input.
+// tapeSource is a source with one input, and another one in its place once
+// rotate gives it.
 type tapeSource struct {
-	tape *tape
-	cfg  *config.Source
+	tape   *tape
+	rotate chan *tape
+	cfg    *config.Source
 }
 
 func (s *tapeSource) Run(ctx context.Context, found func(sources.Input)) error {
-	found(&tapeInput{s, &record.Origin{Source: s.cfg.Name, Input: "tape", Path: "/tape"}})
-	<-ctx.Done()
+	found(&tapeInput{s, s.tape, &record.Origin{Source: s.cfg.Name, Input: "tape", Path: "/tape"}, ""})
+	select {
+	case next := <-s.rotate:
+		found(&tapeInput{s, next, &record.Origin{Source: s.cfg.Name, Input: "next", Path: "/tape"}, "tape"})
+		<-ctx.Done()
+	case <-ctx.Done():
+	}
 	return nil
 }
 
 type tapeInput struct {
-	source *tapeSource
-	origin *record.Origin
+	source      *tapeSource
+	tape        *tape
+	origin      *record.Origin
+	predecessor string
 }
+
+func (in *tapeInput) Predecessor() string { return in.predecessor }
 
 func (in *tapeInput) Origin() *record.Origin { return in.origin }
 
@@ -80,9 +91,9 @@ func (in *tapeInput) Start() record.Position {
 	if in.source.cfg.StartAt == "beginning" {
 		return ""
 	}
-	in.source.tape.mu.Lock()
-	defer in.source.tape.mu.Unlock()
-	return tapePosition(len(in.source.tape.lines))
+	in.tape.mu.Lock()
+	defer in.tape.mu.Unlock()
+	return tapePosition(len(in.tape.lines))
 }
 
 func tapePosition(n int) record.Position { return record.Position(strconv.Itoa(n)) }
@@ -96,7 +107,7 @@ func (in *tapeInput) Open(pos record.Position) (sources.Reader, error) {
 		}
 		at = n
 	}
-	t := in.source.tape
+	t := in.tape
 	t.mu.Lock()
 	t.opens++
 	t.mu.Unlock()
@@ -231,13 +242,14 @@ type house struct {
 	store   *positions.Store
 	reg     *prometheus.Registry
 	tapes   map[string]*tape
+	rotate  chan *tape
 	shelves map[string]*shelf
 	made    map[string]int // sinks made, by target
 	log     *bytes.Buffer
 }
 
 func newHouse(t *testing.T) *house {
-	return &house{t: t, dir: t.TempDir(), tapes: map[string]*tape{}, shelves: map[string]*shelf{}, made: map[string]int{}}
+	return &house{t: t, rotate: make(chan *tape, 1), dir: t.TempDir(), tapes: map[string]*tape{}, shelves: map[string]*shelf{}, made: map[string]int{}}
 }
 
 func (h *house) open() {
@@ -253,7 +265,7 @@ func (h *house) open() {
 		if h.tapes[c.Name] == nil {
 			return nil, "", errors.New("no such tape")
 		}
-		return &tapeSource{h.tapes[c.Name], c}, "file", nil
+		return &tapeSource{h.tapes[c.Name], h.rotate, c}, "file", nil
 	}
 	h.sup.makeSink = func(c *config.Target, _ sinks.Deps) (sinks.Sink, string, error) {
 		if h.shelves[c.Name] == nil {

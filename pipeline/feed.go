@@ -35,6 +35,8 @@ type feed struct {
 	eof    bool        // set before done is closed: the input yields nothing more
 	atEnd  atomic.Bool // the reader had to wait since this was last cleared
 
+	waiting atomic.Int64 // since when the reader waits, in Unix ns; 0: it does not
+
 	heldUp    time.Duration // by full queues, since heldSince
 	heldSince time.Time
 }
@@ -79,20 +81,23 @@ func (f *feed) loop(ctx context.Context) {
 
 // wait waits for the reader; a part that is held back for too long wakes it.
 func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
+	limited := ctx
 	if f.proc.join != nil {
 		if _, held := f.proc.join.held(); held {
-			limited, cancel := context.WithTimeout(ctx, joinWithin)
+			var cancel context.CancelFunc
+			limited, cancel = context.WithTimeout(ctx, joinWithin)
 			defer cancel()
-			_ = reader.Wait(limited) // Read finds out what there is
-			return ctx.Err() == nil
 		}
 	}
 	start := time.Now()
-	err := reader.Wait(ctx)
+	f.waiting.Store(start.UnixNano())
+	err := reader.Wait(limited)
+	f.waiting.Store(0)
 	if time.Since(start) > time.Millisecond {
 		f.atEnd.Store(true)
 	}
-	return err == nil
+	// If only the limit has passed, Read finds out what there is.
+	return err == nil || limited != ctx && ctx.Err() == nil
 }
 
 // open opens the input where the lanes are; it tries until it can or ctx ends.

@@ -28,8 +28,11 @@ type inputRun struct {
 	mu      sync.Mutex
 	lanes   []*lane
 	feeds   []*feed
-	stopped bool // feeds are being stopped: none is to be started
-	swap    bool // which of two groups waits in the next try to meet
+	stopped bool            // feeds are being stopped: none is to be started
+	first   *inputRun       // whose place this one took, until all targets had it
+	over    bool            // the input has ended for all
+	passed  map[string]bool // targets that had all of it once
+	swap    bool            // which of two groups waits in the next try to meet
 }
 
 // setTargets makes the lanes those of targets and starts the feeds anew where
@@ -40,12 +43,83 @@ func (r *inputRun) setTargets(targets []*target) {
 	r.halt()
 	var lanes []*lane
 	for _, t := range targets {
-		lanes = append(lanes, r.laneFor(t))
+		l := r.laneFor(t)
+		if r.mayHave(t) {
+			lanes = append(lanes, l)
+		}
 	}
 	r.mu.Lock()
 	r.lanes = lanes
 	r.mu.Unlock()
 	r.resume()
+}
+
+// follow lets the targets have this input as each of them has had its
+// predecessor, so that the order of their records holds across a rotation. A
+// target that is behind holds up itself only.
+func (r *inputRun) follow() {
+	for sleep(r.src.ctx, drainedAfter/3) {
+		targets := r.src.targetsNow()
+		ready := 0
+		for _, t := range targets {
+			if r.mayHave(t) {
+				ready++
+			}
+		}
+		r.mu.Lock()
+		have, over := len(r.lanes), r.over
+		if over || ready == len(targets) && have == ready {
+			r.first = nil // so that a chain of rotations is not kept
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		if ready != have {
+			r.setTargets(targets)
+		}
+	}
+}
+
+// mayHave reports whether the target had all of the predecessor.
+func (r *inputRun) mayHave(t *target) bool {
+	r.mu.Lock()
+	first := r.first
+	r.mu.Unlock()
+	return first == nil || first.drained(t)
+}
+
+// drainedAfter is how long a feed must have waited at the end of an input for
+// the input to count as drained: longer than a reader needs to see news.
+const drainedAfter = 60 * time.Millisecond
+
+// drained reports whether the target was given all that the input held, once.
+func (r *inputRun) drained(t *target) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over || r.passed[t.name] {
+		return true
+	}
+	for _, f := range r.feeds {
+		since := f.waiting.Load()
+		if since == 0 || time.Since(time.Unix(0, since)) < drainedAfter {
+			continue
+		}
+		for _, l := range f.lanes {
+			if l.target == t {
+				r.pass(t)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pass notes that the target was given all. r.mu is held.
+func (r *inputRun) pass(t *target) {
+	if r.passed == nil {
+		r.passed = map[string]bool{}
+	}
+	r.passed[t.name] = true
 }
 
 // laneFor finds the lane of the input to t, in the target, in the store, or
@@ -235,9 +309,13 @@ func (r *inputRun) ended(f *feed) {
 		l.target.dropLane(l.key.Source, l.key.Input)
 	}
 	r.mu.Lock()
+	for _, l := range f.lanes {
+		r.pass(l.target)
+	}
 	r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { _, finished := l.state(); return finished })
 	r.feeds = slices.DeleteFunc(slices.Clone(r.feeds), func(have *feed) bool { return have == f })
 	over := len(r.lanes) == 0
+	r.over = r.over || over
 	r.mu.Unlock()
 	if over {
 		r.src.forget(r)

@@ -142,6 +142,9 @@ func (r *sourceRun) found(in sources.Input) {
 		return
 	}
 	run := &inputRun{src: r, input: in}
+	if s, ok := in.(sources.Successor); ok {
+		run.first = r.inputs[s.Predecessor()]
+	}
 	r.inputs[id] = run
 	targets := r.targets
 	r.metrics.inputs.Set(float64(len(r.inputs)))
@@ -155,6 +158,15 @@ func (r *sourceRun) found(in sources.Input) {
 	if !same {
 		run.setTargets(targets)
 	}
+	if run.first != nil {
+		go run.follow()
+	}
+}
+
+func (r *sourceRun) targetsNow() []*target {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.targets
 }
 
 // forget drops an input that will never yield more.

@@ -139,6 +139,30 @@ func TestFullQueueHoldsNobodyUpAndMeetsAgain(t *testing.T) {
 	h.stop(5 * time.Second)
 }
 
+// What is written after a rotation must not overtake what was written before
+// it, and a target that is behind must hold up itself only.
+func TestOrderHoldsAcrossARotation(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 3000)...)
+	h.shelves["slow"], h.shelves["quick"] = newShelf(), newShelf()
+	h.shelves["slow"].hold(true)
+	h.open()
+	cfg := simpleConfig("app", "quick", "slow")
+	cfg.Targets[1].QueueBytes = 16 << 10
+	h.apply(cfg)
+	h.rotate <- newTape(numbered(3000, 6000)...)
+	h.awaitLines("quick", 6000)
+	if got := h.shelves["quick"].got(); !slices.Equal(got, numbered(0, 6000)) {
+		t.Error("quick: lines are not each there once in order")
+	}
+	h.shelves["slow"].hold(false)
+	h.awaitLines("slow", 6000)
+	if got := h.shelves["slow"].got(); !slices.Equal(got, numbered(0, 6000)) {
+		t.Error("slow: lines are not each there once in order")
+	}
+	h.stop(5 * time.Second)
+}
+
 func TestReloadRestartsOnlyWhatChanged(t *testing.T) {
 	h := newHouse(t)
 	h.tapes["app"] = newTape(numbered(0, 10)...)

@@ -46,6 +46,14 @@ type Input interface {
 	Open(pos record.Position) (Reader, error)
 }
 
+// Successor is implemented by Inputs that may have taken the place of another
+// one: the new file at the path of a file that was rotated away.
+type Successor interface {
+	// Predecessor returns the Origin().Input of the input whose place this one
+	// took, "" if there is none. A target is given the predecessor's records first.
+	Predecessor() string
+}
+
 // Reader yields one input's records in order. It is used by one goroutine.
 type Reader interface {
 	// Wait returns nil when Read may have something to give, or ctx's error.
