@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -40,7 +41,7 @@ type Journald struct {
 
 	sockets string
 	cmd     *exec.Cmd
-	keep    *StdoutStream
+	keep    net.Conn
 	dead    chan struct{}
 }
 
@@ -97,10 +98,9 @@ func (j *Journald) Restart(tb TB) {
 	go func(cmd *exec.Cmd, dead chan struct{}) { cmd.Wait(); close(dead) }(j.cmd, j.dead)
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		// A stream that stays keeps the instance from ending when it is idle.
-		s, err := j.stdout("testbed", "", 6)
+		conn, err := j.keepAlive()
 		if err == nil {
-			j.keep = s
+			j.keep = conn
 			return
 		}
 		select {
@@ -141,48 +141,127 @@ func (j *Journald) stop() {
 	j.cmd = nil
 }
 
-// StdoutStream is a connection like the standard output of a service.
-type StdoutStream struct{ conn net.Conn }
+// StdoutStream is the standard output of a service.
+type StdoutStream struct {
+	io.WriteCloser
+	wait func()
+}
 
-// Stdout connects as a service's standard output would: its lines become
+// stdoutEnv makes the test binary, run again, a process whose standard input
+// becomes a service's output: journald remembers the unit by process.
+const stdoutEnv = "LBSHIPD_TESTBED_STDOUT"
+
+func init() {
+	header := os.Getenv(stdoutEnv)
+	if header == "" {
+		return
+	}
+	path, header, _ := strings.Cut(header, "\n")
+	joinUnit(strings.Split(header, "\n")[1])
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		_, err = io.WriteString(conn, header)
+	}
+	if err == nil {
+		fmt.Println("connected")
+		_, err = io.Copy(conn, os.Stdin)
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// unitDirs returns the control groups of a unit in the hierarchies that
+// journald may look at.
+func unitDirs(unit string) (dirs []string) {
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"} {
+		if _, err := os.Stat(filepath.Join(root, "cgroup.procs")); err == nil && unit != "" {
+			dirs = append(dirs, filepath.Join(root, "system.slice", unit))
+		}
+	}
+	return dirs
+}
+
+// joinUnit moves this process to the unit's control group, which journald
+// believes before what the stream says. Without cgroups the stream's word
+// has to do.
+func joinUnit(unit string) {
+	for _, dir := range unitDirs(unit) {
+		for range 20 { // another test may be removing the group
+			os.MkdirAll(dir, 0o755)
+			if os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0) == nil {
+				break
+			}
+		}
+	}
+}
+
+// Stdout starts a process that writes as a service does: its lines become
 // entries with that identifier, unit (_SYSTEMD_UNIT) and priority (0 to 7; a
 // line's own "<N>" prefix wins). Close ends it.
 func (j *Journald) Stdout(tb TB, identifier, unit string, priority int) *StdoutStream {
 	tb.Helper()
-	s, err := j.stdout(identifier, unit, priority)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), stdoutEnv+"="+filepath.Join(j.sockets, "stdout")+"\n"+streamHeader(identifier, unit, priority))
+	in, err := cmd.StdinPipe()
 	if err != nil {
-		tb.Fatalf("connecting to journald's stdout socket: %v", err)
+		tb.Fatalf("making a pipe: %v", err)
 	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatalf("making a pipe: %v", err)
+	}
+	if err := cmd.Start(); err != nil {
+		tb.Fatalf("starting a writer: %v", err)
+	}
+	s := &StdoutStream{in, sync.OnceFunc(func() {
+		cmd.Wait()
+		for _, dir := range unitDirs(unit) {
+			os.Remove(dir) // fails while another test uses it
+		}
+	})}
 	tb.Cleanup(func() { s.Close() })
+	answer := make([]byte, 200)
+	if n, _ := out.Read(answer); string(answer[:n]) != "connected\n" {
+		tb.Fatalf("connecting to journald's stdout socket: %s", answer[:n])
+	}
 	return s
 }
 
-func (j *Journald) stdout(identifier, unit string, priority int) (*StdoutStream, error) {
+// streamHeader is that of sd_journal_stream_fd: identifier, unit, priority,
+// level prefix, and whether to forward to syslog, kmsg and console.
+func streamHeader(identifier, unit string, priority int) string {
+	return fmt.Sprintf("%s\n%s\n%d\n1\n0\n0\n0\n", identifier, unit, priority)
+}
+
+// keepAlive connects from this process; a stream that stays keeps the
+// instance from ending when it is idle.
+func (j *Journald) keepAlive() (net.Conn, error) {
 	conn, err := net.Dial("unix", filepath.Join(j.sockets, "stdout"))
 	if err != nil {
 		return nil, err
 	}
-	// sd_journal_stream_fd: identifier, unit, priority, level prefix, and
-	// whether to forward to syslog, kmsg and console.
-	_, err = fmt.Fprintf(conn, "%s\n%s\n%d\n1\n0\n0\n0\n", identifier, unit, priority)
-	if err != nil {
+	if _, err = io.WriteString(conn, streamHeader("testbed", "", 6)); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return &StdoutStream{conn}, nil
+	return conn, nil
 }
 
 // Line writes one line.
 func (s *StdoutStream) Line(line string) error {
-	_, err := io.WriteString(s.conn, line+"\n")
+	_, err := io.WriteString(s.WriteCloser, line+"\n")
 	return err
 }
 
-// Write writes whole lines, each with its newline.
-func (s *StdoutStream) Write(p []byte) (int, error) { return s.conn.Write(p) }
-
-// Close ends the stream.
-func (s *StdoutStream) Close() error { return s.conn.Close() }
+// Close ends the stream and waits until all of it was handed to journald.
+func (s *StdoutStream) Close() error {
+	err := s.WriteCloser.Close()
+	s.wait()
+	return err
+}
 
 // Field is a journal field for Send and AppendExport; the value may hold any
 // bytes, and a name may come several times.

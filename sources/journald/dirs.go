@@ -15,7 +15,7 @@ import (
 var defaultRoots = []string{"/var/log/journal", "/run/log/journal"}
 
 // rescanAfter is how often the directories are listed even though nothing
-// was heard from them: directories that do not exist yet cannot be watched.
+// was heard from them, in case they cannot be watched.
 const rescanAfter = 2 * time.Second
 
 // directories finds journal files: fixed ones, those of one directory and of
@@ -24,13 +24,12 @@ type directories struct {
 	root   string   // "" for this machine's
 	files  []string // fixed files; then nothing is searched
 	notify int      // inotify descriptor, -1 if there is none
-	wds    map[string]int
 	heard  bool
 	next   time.Time // of the next listing without a reason
 }
 
 func newDirectories(root string, files []string) *directories {
-	d := &directories{root: root, files: files, notify: -1, wds: map[string]int{}}
+	d := &directories{root: root, files: files, notify: -1}
 	if len(files) > 0 {
 		return d
 	}
@@ -124,18 +123,20 @@ func (d *directories) listDir(dir string, found []string) []string {
 	return found
 }
 
-// watch asks for news of a directory. A directory that was deleted and made
-// again gets a new watch, one that is watched already keeps its own.
+// watch asks for news of a directory or, until it exists, of the nearest one
+// above it that does. Watching twice is once.
 func (d *directories) watch(dir string) {
 	if d.notify < 0 {
 		return
 	}
-	wd, err := unix.InotifyAddWatch(d.notify, dir, watchMask)
-	if err != nil {
-		delete(d.wds, dir)
-		return
+	for {
+		_, err := unix.InotifyAddWatch(d.notify, dir, watchMask)
+		up := filepath.Dir(dir)
+		if err == nil || up == dir {
+			return
+		}
+		dir = up
 	}
-	d.wds[dir] = wd
 }
 
 func isJournalName(name string) bool {

@@ -183,6 +183,7 @@ func (j *journal) take(f *file, first bool) {
 		f.stream.match = &fileMatch{m: j.matcher}
 	}
 	f.state.live = true
+	f.settle()
 	if !first {
 		if from := j.placeOf(f); from != nil {
 			f.seekAfter(from)

@@ -26,6 +26,10 @@ func (r *Reader) Wait(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-timer.C:
+			if r.until != "" && r.pos == r.until {
+				timer.Reset(r.poll)
+				continue
+			}
 			if r.j.news(now) || r.j.matcher != nil && now.Sub(r.moved) >= idleMove {
 				return nil
 			}
