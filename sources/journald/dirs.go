@@ -129,14 +129,22 @@ func (d *directories) watch(dir string) {
 	if d.notify < 0 {
 		return
 	}
-	for {
-		_, err := unix.InotifyAddWatch(d.notify, dir, watchMask)
-		up := filepath.Dir(dir)
-		if err == nil || up == dir {
+	for at := dir; ; {
+		_, err := unix.InotifyAddWatch(d.notify, at, watchMask)
+		switch up := filepath.Dir(at); {
+		case err != nil && up != at:
+			at = up
+		case err == nil && at != dir && exists(dir):
+			at = dir // made between the two
+		default:
 			return
 		}
-		dir = up
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func isJournalName(name string) bool {
