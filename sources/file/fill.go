@@ -72,8 +72,8 @@ func (r *reader) fill(b *record.Batch, limit int64, st stat, now time.Time, tear
 // line at the offset has no end yet.
 func (r *reader) plan(limit int64, tear bool) (int64, error) {
 	rest := limit - r.at.offset
-	window := min(rest, windowBytes)
-	if r.at.skip || r.scanned-r.at.offset < rereadBytes {
+	window := min(rest, r.src.window)
+	if r.at.skip || r.scanned-r.at.offset < min(rereadBytes, r.src.window) {
 		return window, nil
 	}
 	longest := int64(r.src.maxLine + cutSlack)
@@ -127,7 +127,7 @@ func (r *reader) load(b *record.Batch, want, limit int64, now time.Time, tear bo
 	have := 0
 	for have < len(buf) {
 		var n int
-		n, err = pread(r.in.fd, buf[have:min(len(buf), have+stepBytes)], s.base+int64(have))
+		n, err = pread(r.in.fd, buf[have:min(len(buf), have+r.src.step)], s.base+int64(have))
 		if err != nil || n == 0 {
 			break
 		}

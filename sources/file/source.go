@@ -34,6 +34,9 @@ type source struct {
 	poller    poller
 	noInotify bool // for tests
 
+	window int64 // windowBytes and stepBytes, but for tests
+	step   int
+
 	endAfter  time.Duration // a file that is gone has ended when it was quiet for so long
 	tearAfter time.Duration // and an unfinished line is then shipped after so long
 	rescan    time.Duration // between two walks of all directories
@@ -57,7 +60,7 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 		return nil, fmt.Errorf("source %s: %w", src.Name, err)
 	}
 	s := &source{
-		name: src.Name, globs: g, deps: d, maxLine: defaultMaxLine,
+		name: src.Name, globs: g, deps: d, maxLine: defaultMaxLine, window: windowBytes, step: stepBytes,
 		endAfter: time.Minute, tearAfter: 5 * time.Second,
 		rescan: 10 * time.Second, dirPoll: 100 * time.Millisecond,
 	}

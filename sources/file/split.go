@@ -89,7 +89,8 @@ func (s *splitter) skip(data []byte) bool {
 
 // tear takes what is left as a line of its own.
 func (s *splitter) tear(data []byte) {
-	if s.pos == len(data) {
+	if s.pos == len(data) || s.r.at.skip { // half a character may be left of a line that was cut
+		s.pos = len(data)
 		return
 	}
 	rest := data[s.pos+s.r.enc.nuls(data[s.pos:]):]
