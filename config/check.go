@@ -16,7 +16,7 @@ type checker struct {
 }
 
 func (k *checker) fail(p path, format string, args ...any) {
-	if !k.c.doc.isBad(p) {
+	if len(k.problems) < maxFindings && !k.c.doc.isBad(p) {
 		k.problems = append(k.problems, k.c.problem(p, format, args...))
 	}
 }
@@ -28,7 +28,7 @@ func (k *checker) failIf(wrong bool, p path, format string, args ...any) {
 }
 
 func (k *checker) warn(p path, format string, args ...any) {
-	if !k.c.doc.isBad(p) {
+	if len(k.warnings) < maxFindings && !k.c.doc.isBad(p) {
 		k.warnings = append(k.warnings, k.c.problem(p, format, args...))
 	}
 }

@@ -16,6 +16,7 @@ const (
 	maxPEM        = 1 << 20  // bytes of one PEM text
 	maxValues     = 200_000  // values in all, each use of an alias counted
 	maxTotalBytes = 32 << 20 // bytes of text in all, likewise
+	maxFindings   = 5000     // mistakes after which the rest is not looked at
 )
 
 // decoder turns YAML nodes into objects and collects what does not fit.
@@ -40,6 +41,10 @@ func (d *decoder) fail(p path, format string, args ...any) {
 }
 
 func (d *decoder) failAt(line int, p path, format string, args ...any) {
+	if len(d.findings) >= maxFindings {
+		d.full = true
+		return
+	}
 	d.findings = append(d.findings, finding{p, line, fmt.Sprintf(format, args...)})
 }
 
@@ -72,7 +77,7 @@ func (d *decoder) count(p path, n *yaml.Node) bool {
 	if d.values > maxValues || d.bytes > maxTotalBytes {
 		d.full = true
 		d.doc.bad = map[path]bool{"sources": true, "targets": true, "tlsBundles": true, "formats": true}
-		d.fail(p, "more than %d values or %d bytes of them, counting each use of an alias", maxValues, maxTotalBytes)
+		d.failAt(n.Line, p, "more than %d values or %d bytes of them, counting each use of an alias", maxValues, maxTotalBytes)
 	}
 	return !d.full
 }
@@ -125,6 +130,9 @@ func (d *decoder) object(p path, n *yaml.Node, v reflect.Value) {
 	}
 	fields := fieldsOf(v.Type())
 	for _, e := range d.entries(p, n) {
+		if d.full {
+			return
+		}
 		place := p.dot(stepName(e.key))
 		d.doc.lines[place] = e.line
 		i, ok := fields[e.key]
