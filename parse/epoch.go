@@ -47,37 +47,27 @@ func parseEpoch(p []byte) (int64, bool) {
 	return mant, true
 }
 
-// decimal splits a decimal number into mant*10^exp. Digits beyond the
-// eighteenth are cut off. The exponent is bounded to +-40.
+// decimal splits a decimal number into mant*10^exp. Digits that do not fit
+// mant are cut off. The exponent is bounded to +-40.
 func decimal(p []byte) (mant int64, exp int, ok bool) {
-	i, seen, n := 0, false, 0
+	const full = (1<<63 - 1 - 9) / 10 // another digit fits up to here
+	i := 0
 	for ; i < len(p) && isDigit(p[i]); i++ {
-		seen = true
-		if n == 18 && mant <= 922337203685477579 {
-			// a nineteenth digit still fits
+		if exp == 0 && mant <= full {
 			mant = mant*10 + int64(p[i]-'0')
-			n++
-			continue
-		}
-		if n < 18 {
-			mant = mant*10 + int64(p[i]-'0')
-			if mant > 0 {
-				n++
-			}
 			continue
 		}
 		exp++
 	}
+	ok = i > 0
 	if i < len(p) && p[i] == '.' {
+		cut := exp > 0
 		i++
-		seen = seen && digitAt(p, i)
+		ok = ok && digitAt(p, i)
 		for ; i < len(p) && isDigit(p[i]); i++ {
-			if n < 18 {
+			if cut = cut || mant > full; !cut {
 				mant = mant*10 + int64(p[i]-'0')
 				exp--
-				if mant > 0 {
-					n++
-				}
 			}
 		}
 	}
@@ -88,7 +78,7 @@ func decimal(p []byte) (mant int64, exp int, ok bool) {
 		}
 		exp += e
 	}
-	return mant, exp, seen && i == len(p) && exp <= 40 && exp >= -40
+	return mant, exp, ok && i == len(p) && exp <= 40 && exp >= -40
 }
 
 func exponent(p []byte, i int) (e, end int) {

@@ -50,6 +50,9 @@ func split3164(p []byte, l *syslogLine) bool {
 	}
 	i = at + end
 	l.timed = true
+	if z := l.at.scanZone(p, i); z > i && z < len(p) && p[z] == ':' {
+		i = z // Cisco: "10:11:12.123 UTC: %SYS-5-CONFIG_I: text"
+	}
 	cisco := i < len(p) && p[i] == ':'
 	if cisco {
 		i++
