@@ -1,0 +1,106 @@
+package parse
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+// fuzzFormat checks with any line what parseLine checks: no panic, nothing
+// changed on false, Level agrees with Parse, bytes lie in the line or the batch.
+func fuzzFormat(f *testing.F, name string, seeds ...string) {
+	for _, c := range wild {
+		f.Add(c.line)
+	}
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	format := mustNew(f, name)
+	f.Fuzz(func(t *testing.T, line string) {
+		r := parseLine(t, format, line, testOptions())
+		if name == "auto" && !r.ok {
+			t.Fatalf("auto refused %q", line)
+		}
+		o := testOptions()
+		o.Fields = false
+		if again := parseLine(t, format, line, o); again.ok != r.ok || again.Level != r.Level || again.Time != r.Time || string(again.Message) != string(r.Message) {
+			t.Fatalf("taking fields changes the rest: %q", line)
+		}
+	})
+}
+
+func FuzzAuto(f *testing.F)   { fuzzFormat(f, "auto") }
+func FuzzLogfmt(f *testing.F) { fuzzFormat(f, "logfmt", `a="\u00e9\x41\U0001F600\q" b= c`, `=`, `a="`) }
+func FuzzKlog(f *testing.F)   { fuzzFormat(f, "klog") }
+func FuzzCRI(f *testing.F)    { fuzzFormat(f, "cri", "2024-05-02T10:11:12Z stdout P:x y") }
+func FuzzRaw(f *testing.F)    { fuzzFormat(f, "raw") }
+func FuzzRegex(f *testing.F)  { fuzzFormat(f, "regex:log4j") }
+
+// hostile are pieces that make bad parsers quadratic or deep when repeated.
+var hostile = []string{
+	"{", "[", `{"a":`, `[[`, `"`, `\`, `\"`, `\\`, `{"a":"\`, `a=`, `a="`, `a="\"`, `a=b `, `<`, `<13>`, `(`, " ", "\t", "\x1b[", "\x1b[0m", "=", ":", ".", "-",
+	"0", "1 ", "a ", "A ", "A", "a", "a.b ", "[a] ", "[a ", "<a ", "(a ", "Jan ", "Mon ", "2024-05-02 ", "10:11:12 ", "ERROR", "error:", "| ", "\xff", "\x00", "é",
+	`"a":1,`, `{"a":1},`, `[x a="`, `[x a="\"`, `] [`, `][x`, ` a="b"`, "1714644672 ", "host ", "tag[1",
+}
+
+var hostileHeads = []string{
+	"", "{", `{"a":"`, `{"a":[`, `{"level":`, `{"msg":"`, `{"log":{`, `{"time":"`, "level=", `msg="`, "a=b ", "<13>", "<13>1 - h a p m ", "<13>1 - h a p m [x a=\"",
+	"May  2 10:11:12 ", "May  2 10:11:12 host ", "2024-05-02T10:11:12Z stdout F ", "2024-05-02T10:11:12Z stdout F {", "2024-05-02 10:11:12 ", "2024-05-02 10:11:12 {",
+	"I0502 10:11:12.123456 1 ", "[", `{"ts":1`, `{"ts":1e`,
+}
+
+// TestHostileLinesTakeLinearTime gives every format lines of a mebibyte. A
+// quadratic one would need hours; the bound is far above what even the race
+// detector on a busy machine needs for a linear one.
+func TestHostileLinesTakeLinearTime(t *testing.T) {
+	const size = 1 << 20
+	var formats []Format
+	for _, name := range Names() {
+		if !strings.HasPrefix(name, regexPrefix) {
+			formats = append(formats, mustNew(t, name))
+		}
+	}
+	pieces, heads := hostile, hostileHeads
+	if testing.Short() {
+		pieces, heads = pieces[:12], heads[:6]
+	}
+	o := testOptions()
+	var slowest time.Duration
+	var which string
+	buf := make([]byte, 0, size+64)
+	for _, head := range heads {
+		for _, piece := range pieces {
+			buf = append(buf[:0], head...)
+			for len(buf) < size {
+				buf = append(buf, piece...)
+			}
+			for i, f := range formats {
+				start := time.Now()
+				parseHostile(t, f, buf, o)
+				if took := time.Since(start); took > slowest {
+					slowest, which = took, Names()[i]+" "+head+" + "+piece
+				}
+			}
+		}
+	}
+	t.Logf("slowest: %v (%q)", slowest, which)
+	if slowest > 10*time.Second {
+		t.Errorf("%q takes %v", which, slowest)
+	}
+}
+
+func parseHostile(t *testing.T, f Format, line []byte, o *Options) {
+	b := record.NewBatch()
+	defer b.Release()
+	r := b.Add()
+	r.Line = line
+	level := f.Level(line)
+	if f.Parse(b, r, o) && level != r.Level {
+		t.Errorf("Level says %v, Parse %v: %.60q", level, r.Level, line)
+	}
+	if len(r.Fields) > o.MaxFields {
+		t.Errorf("%d fields: %.60q", len(r.Fields), line)
+	}
+}
