@@ -149,7 +149,7 @@ func testInput(tb testing.TB, src *source, path string) *input {
 func checkSplit(tb testing.TB, path string, data []byte, most int, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	src := testSource(tb, path, most)
-	src.window, src.step = 1+rnd.Int64N(1<<(1+rnd.IntN(9))), 1+rnd.IntN(60)
+	src.window, src.step = 8+rnd.Int64N(1<<(1+rnd.IntN(9))), 8+rnd.IntN(60)
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		tb.Fatal(err)
 	}

@@ -36,10 +36,9 @@ func (d *discovery) walk() {
 	}
 	for i := range d.src.globs.patterns {
 		base := d.src.globs.patterns[i].base
-		for base != "/" && !isDir(base) {
+		for !d.walkDir(base) && base != "/" {
 			base = parent(base)
 		}
-		d.walkDir(base)
 	}
 	for path := range d.paths {
 		d.check(path)
@@ -65,14 +64,18 @@ func isDir(path string) bool {
 	return err == nil && st.IsDir()
 }
 
-// walkDir watches a directory and looks at what is in it and below.
-func (d *discovery) walkDir(path string) {
+// walkDir watches a directory and looks at what is in it and below; false if
+// there is none.
+func (d *discovery) walkDir(path string) bool {
 	dir := d.watch(path)
-	if dir == nil || dir.pass == d.pass {
-		return
+	if dir == nil {
+		return false
 	}
-	dir.pass = d.pass
-	d.scanDir(dir)
+	if dir.pass != d.pass {
+		dir.pass = d.pass
+		d.scanDir(dir)
+	}
+	return true
 }
 
 // scanDir looks at what is in a directory that is watched.
