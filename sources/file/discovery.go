@@ -137,8 +137,8 @@ func (d *discovery) open(path, first string, matches bool) bool {
 	}
 	delete(d.complaints, path)
 	in := d.inputs[id]
-	if in != nil && !in.hasEnded() && (!matches || in.comeBack()) {
-		f.Close()
+	if in != nil && (!matches || in.comeBack()) {
+		f.Close() // even if it has ended: only a path in the globs makes it an input again
 	} else {
 		in, _ = d.newInput(f, fd, id, first)
 		d.announce(in, matches)

@@ -166,3 +166,11 @@ func BenchmarkLive(b *testing.B) {
 		b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(max(1, lines.Load()-from)), "cpu-ns/line")
 	}
 }
+
+func BenchmarkPositionText(b *testing.B) {
+	p := place{offset: 123456789, path: "/var/log/app/current.log"}
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = p.text()
+	}
+}

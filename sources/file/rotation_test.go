@@ -50,12 +50,15 @@ func (l *logger) write(n int) {
 func (l *logger) run(d, every time.Duration, rotate func(n int)) {
 	const burst = 100
 	began := time.Now()
-	rotations := 0
+	rotations, last := 0, began
 	for time.Since(began) < d {
 		l.write(burst)
-		if n := int(time.Since(began) / every); n > rotations {
+		// Never two in a row, however long this process was held up: nobody
+		// can open a file that is deleted at once.
+		if time.Since(last) >= every {
 			rotations++
 			rotate(rotations)
+			last = time.Now()
 		}
 		// Pacing, not synchronisation.
 		if ahead := time.Duration(l.next)*20*time.Microsecond - time.Since(began); ahead > 0 {
