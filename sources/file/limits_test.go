@@ -129,6 +129,14 @@ func TestHole(t *testing.T) {
 	must(t, drain(t, rd, see))
 	must(t, writeAt(path, "after\n", hole))
 	must(t, drain(t, rd, see))
+	// Another Reader finds the hole in the middle, and does not read through it.
+	opened, err = rd.in.Open("")
+	must(t, err)
+	reads, lines := 0, 0
+	must(t, drain(t, opened.(*reader), func(b *record.Batch) { reads++; lines += len(b.Records) }))
+	if lines != 3 || reads > 10 {
+		t.Errorf("%d lines in %d reads", lines, reads)
+	}
 	if want := "[{before   0 0} {preallocated   7 0} {after   8589934592 0}]"; fmt.Sprint(got) != want {
 		t.Errorf("got  %v\nwant %s", got, want)
 	}
