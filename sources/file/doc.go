@@ -59,7 +59,10 @@
 // and deleted again before it could be opened (about a millisecond), or moved
 // into a directory that is not watched within that time. A file that was
 // renamed while lbshipd was down is looked for by its inode in the directories
-// of the globs.
+// of the globs. One that was both created and renamed out of the globs while
+// lbshipd was down is not found; a glob that has the rotated names too (with
+// the compressed ones excluded) finds it. Without inotify, the same is true of
+// a file created and renamed between two looks at its directory (100 ms).
 //
 // A file is taken to be truncated when it is shorter than what was read of it,
 // and to be rewritten when the last KiB before the position is not what it
