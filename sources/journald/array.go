@@ -157,7 +157,7 @@ func (f *file) seekIndex(w *entryWalker, idx uint64) {
 // startScan goes on without entry arrays, behind the last entry given.
 func (f *file) startScan(w *entryWalker) {
 	w.scanning, w.buf, w.pos = true, w.buf[:0], 0
-	w.at = max(w.last, f.hdr.size+7&^7)
+	w.at = max(w.last, align8(f.hdr.size))
 }
 
 // scanEntry looks for the next entry object from w.at on. What is no object
@@ -179,7 +179,7 @@ func (f *file) scanEntry(w *entryWalker) (uint64, error) {
 			continue
 		}
 		if b[0] != typeEntry {
-			w.at += size + 7&^7
+			w.at += align8(size)
 			continue
 		}
 		if size < entryItems || size > maxEntryBytes || off <= w.last {
@@ -193,7 +193,7 @@ func (f *file) scanEntry(w *entryWalker) (uint64, error) {
 			w.at += 8
 			continue
 		}
-		w.at += size + 7&^7
+		w.at += align8(size)
 		return off, nil
 	}
 	return 0, nil
@@ -264,3 +264,5 @@ func (f *file) searchEntries(n uint64, behind func(off uint64, loc *location) bo
 	}
 	return lo
 }
+
+func align8(n uint64) uint64 { return (n + 7) &^ 7 }

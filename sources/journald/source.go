@@ -49,6 +49,7 @@ type Source struct {
 	deps    sources.Deps
 	matcher *matcher
 	origin  *record.Origin
+	files   []string // for tests: these files instead of a directory
 }
 
 // New makes the source that src.Journald describes. It touches nothing.
@@ -109,7 +110,7 @@ func (s *Source) Start() record.Position {
 }
 
 func (s *Source) journal(m *matcher) *journal {
-	return newJournal(newDirectories(s.cfg.Journald.Directory, nil), m, maxPayload, s.tell())
+	return newJournal(newDirectories(s.cfg.Journald.Directory, s.files), m, maxPayload, s.tell())
 }
 
 // toldMax is how many damaged objects one reader names in the log; all count.

@@ -107,17 +107,24 @@ func (f *file) candidate() (uint64, error) {
 	if err == nil && off < s.bulkEnd {
 		return off, nil
 	}
-	s.bulk = false
-	s.match.endBulk()
 	if err != nil {
-		// The data objects' arrays are damaged: look at every entry instead.
-		s.noBulk = true
-		last := f.scan.last
-		f.seekIndex(&f.scan, f.searchEntries(s.limit, func(off uint64, _ *location) bool { return off > last }))
+		f.leaveBulk()
 	} else {
+		s.bulk = false
+		s.match.endBulk()
 		f.seekIndex(&f.scan, s.bulkIdx)
 	}
 	return f.nextOffset(&f.scan, s.limit)
+}
+
+// leaveBulk gives the data objects' arrays up: every entry behind the last one
+// is looked at instead.
+func (f *file) leaveBulk() {
+	s := &f.stream
+	s.bulk, s.noBulk = false, true
+	s.match.endBulk()
+	last := f.scan.last
+	f.seekIndex(&f.scan, f.searchEntries(s.limit, func(off uint64, _ *location) bool { return off > last }))
 }
 
 // take looks at the entry at off and reports whether it is the next to be given.
@@ -149,6 +156,10 @@ func (f *file) take(d *walkDeps, off uint64) bool {
 // badEntry handles an entry that cannot be read: a file that is being written
 // is given some time, otherwise the entry is skipped and told.
 func (f *file) badEntry(d *walkDeps, off uint64, err error) {
+	if f.stream.bulk {
+		f.leaveBulk() // and tell when it is met again
+		return
+	}
 	if f.wait(d, off, err) {
 		f.unread()
 		return
@@ -169,7 +180,7 @@ func (f *file) unread() {
 	f.win.buf, f.far.buf = f.win.buf[:0], f.far.buf[:0]
 	if w.scanning {
 		w.at = min(w.at, f.stream.tornAt)
-	} else if !f.stream.bulk {
+	} else {
 		f.seekIndex(w, w.idx-1)
 	}
 }
@@ -177,7 +188,7 @@ func (f *file) unread() {
 // wait reports whether a damaged object is to be looked at once more later.
 func (f *file) wait(d *walkDeps, off uint64, err error) bool {
 	s := &f.stream
-	if f.hdr.state != stateOnline || s.bulk || f.fd == nil || errors.Is(err, fs.ErrClosed) {
+	if f.hdr.state != stateOnline || f.fd == nil || errors.Is(err, fs.ErrClosed) {
 		return false
 	}
 	now := d.now()
