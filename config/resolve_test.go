@@ -185,3 +185,36 @@ func TestLoadFailures(t *testing.T) {
 		t.Errorf("huge file: %v", err)
 	}
 }
+
+// TestRedactedShowsPaths: what was read from a file is shown as its path.
+func TestRedactedShowsPaths(t *testing.T) {
+	p := parts()
+	dir := folder(t, map[string]string{"token": "s3cret", "password": "x", "ca.pem": p["CA"], "pair.pem": p["CERT"] + p["KEY"]})
+	parsed, err := Parse("x.yaml", []byte(filesYAML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parsed.Resolve(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.RedactedYAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "keyFile: "+dir+"/pair.pem # (hidden, sha-256 of its public key ") {
+		t.Errorf("no fingerprint beside keyFile:\n%s", text)
+	}
+	again, err := Parse("again", text)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if again, err = again.Resolve("/"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range c.Targets {
+		if !targetsEqual(c, again, i) {
+			t.Errorf("target %d differs\n%s", i, text)
+		}
+	}
+}

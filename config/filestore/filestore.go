@@ -48,7 +48,9 @@ type Store struct {
 	log    *slog.Logger
 	reload chan struct{}
 
-	pollOnly bool // for tests: as if there were no inotify
+	// Tests set these, to see that inotify and polling each do by themselves.
+	pollOnly bool
+	poll     time.Duration
 }
 
 // Open makes a Store for the file at path, which need not be there yet. It
@@ -58,7 +60,7 @@ func Open(path string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the configuration %s: %w", path, err)
 	}
-	return &Store{path: absolute, log: log, reload: make(chan struct{}, 1)}, nil
+	return &Store{path: absolute, log: log, reload: make(chan struct{}, 1), poll: poll}, nil
 }
 
 // Path returns the absolute path of the file.
@@ -106,7 +108,7 @@ type loop struct {
 }
 
 func (l *loop) run(ctx context.Context, out chan<- Event) {
-	ticker := time.NewTicker(poll)
+	ticker := time.NewTicker(l.store.poll)
 	defer ticker.Stop()
 	l.notify.watch([]string{l.store.path})
 	l.timer.Stop()

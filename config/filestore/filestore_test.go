@@ -44,7 +44,9 @@ func start(t *testing.T, path string, pollOnly bool) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pollOnly = pollOnly
+	if s.pollOnly = pollOnly; !pollOnly {
+		s.poll = time.Hour
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &rig{t, s, s.Watch(ctx)}
 	t.Cleanup(func() {
