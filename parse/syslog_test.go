@@ -210,7 +210,7 @@ func against3164(t *testing.T, line string) {
 	if !r.ok || r.Facility != *want.Facility || r.Level.Severity() != *want.Severity {
 		t.Fatalf("%v, facility %d, severity %d: %q", r.ok, r.Facility, r.Level.Severity(), line)
 	}
-	if len(r.Header.Identifier) == 0 || len(r.Header.Host) == 0 {
+	if len(r.Header.Identifier) == 0 || len(r.Header.Host) == 0 || len(r.Message) == 0 {
 		return
 	}
 	if string(r.Header.Identifier) != *want.Appname || string(r.Header.Host) != *want.Hostname {
