@@ -231,6 +231,8 @@ var wild = []struct {
 	{"plain", none, "2024-05-02T10:11:12Z", `2024-05-02 10:11:12 Received an ERROR from host`},
 	{"plain", none, "2024-05-02T10:11:12Z", `2024-05-02 10:11:12 I am the error`},
 	{"plain", none, "", `Backup will be finished on 2024-05-02 10:11:12`},
+	{"plain", none, "", `The certificate expired [2024-05-02 10:11:12]`},
+	{"access log with names", none, "2024-05-02T10:11:12Z", `www ident frank [02/May/2024:10:11:12 +0000] "GET / HTTP/1.1" 200 1`},
 	{"plain", none, "", `1.5 GB used`},
 	{"bad date", none, "", `2024-02-30 10:11:12 x`},
 	{"bad time", none, "", `2024-02-28 24:00:00 x`},

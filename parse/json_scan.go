@@ -116,6 +116,9 @@ func scanString(p []byte, i int) (end int, esc bool) {
 			hit := ((q-ones)&^q | (b-ones)&^b | (x-ones*0x20)&^x) & highs
 			if hit != 0 {
 				i += bits.TrailingZeros64(hit) >> 3
+				if p[i] == '"' {
+					return i, esc
+				}
 				break
 			}
 			i += 8

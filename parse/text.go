@@ -1,6 +1,10 @@
 package parse
 
-import "github.com/lbshipd/lbshipd/record"
+import (
+	"bytes"
+
+	"github.com/lbshipd/lbshipd/record"
+)
 
 // textLine reads the header of a line of free text: a time near its start, in
 // any layout that scanStamp knows, and a level.
@@ -69,13 +73,28 @@ func (t *textLine) scan(p []byte) {
 		if h.quoted() {
 			break
 		}
+		if plain >= 2 { // only a time in brackets is one now
+			next := bytes.IndexByte(h.p[h.i:], '[')
+			if next < 0 {
+				break
+			}
+			if bytes.IndexByte(h.p[h.i:h.i+next], '"') >= 0 {
+				break
+			}
+			h.i += next
+		}
 	}
 }
 
 // fits reports whether a time may stand where it was found. One without a date
-// does not follow a number, which may be a date that is none.
+// does not follow a number, which may be a date that is none. Behind two plain
+// words only an access log's [02/May/2024:10:11:12 +0000] is taken: in any other
+// line that is the message already.
 func (t *textLine) fits(h *header, plain int, bracket bool) bool {
-	return (plain < 2 || bracket) && (t.at.epoch || t.at.month != 0 || h.prev != tokNumber)
+	if plain >= 2 && (!bracket || h.i+3 >= len(h.p) || h.p[h.i+3] != '/') {
+		return false
+	}
+	return t.at.epoch || t.at.month != 0 || h.prev != tokNumber
 }
 
 // behind reads what follows a time that ends at end and whose token began at start.
