@@ -140,7 +140,7 @@ func (l *Loki) configure(o LokiOptions) error {
 		"ingestion_rate_mb": "4096", "ingestion_burst_size_mb": "4096",
 		"per_stream_rate_limit": "4GB", "per_stream_rate_limit_burst": "4GB",
 		"max_global_streams_per_user": "0", "reject_old_samples": "false",
-		"max_entries_limit_per_query": fmt.Sprint(lokiPage), "max_query_length": "0", "max_query_lookback": "0",
+		"max_entries_limit_per_query": fmt.Sprint(lokiPage), "max_query_length": "0", "max_query_lookback": "0", "split_queries_by_interval": "0",
 		"discover_service_name": "[]", "discover_log_levels": "false", // what is read back is what was sent
 	}
 	ingester := map[string]string{

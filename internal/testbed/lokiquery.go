@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,33 +46,30 @@ func (l *Loki) Query(tb LokiTB, q LokiQuery) []LokiEntry {
 	if q.Query == "" {
 		q.Query = `{source=~".+"}`
 	}
-	var out []LokiEntry
-	if err := l.page(q, q.From.UnixNano(), q.To.UnixNano(), &out); err != nil {
+	out, err := l.read(q, q.From.UnixNano(), q.To.UnixNano())
+	if err != nil {
 		tb.Fatalf("reading back %s: %v\n%s", q.Query, err, tail(l.Log(), 2000))
 	}
-	slices.SortStableFunc(out, func(a, b LokiEntry) int { return int(min(max(a.Time-b.Time, -1), 1)) })
+	slices.SortStableFunc(out, func(a, b LokiEntry) int { return cmp.Compare(a.Time, b.Time) })
 	return out
 }
 
-// page asks for [from, to); a full page is asked for again in two halves, so
-// that no line is missed where many have the same time.
-func (l *Loki) page(q LokiQuery, from, to int64, out *[]LokiEntry) error {
-	got, err := l.ask(q, from, to)
-	if err != nil {
-		return err
+// read asks for [from, to) page by page. A full page may end amid lines of one
+// time: those of its last time are asked for again with the next one.
+func (l *Loki) read(q LokiQuery, from, to int64) ([]LokiEntry, error) {
+	var out []LokiEntry
+	for {
+		got, err := l.ask(q, from, to)
+		if err != nil || len(got) < lokiPage {
+			return append(out, got...), err
+		}
+		newest := slices.MaxFunc(got, func(a, b LokiEntry) int { return cmp.Compare(a.Time, b.Time) }).Time
+		if newest == from {
+			return nil, fmt.Errorf("%d lines and more have the time %d", len(got), from)
+		}
+		out = append(out, slices.DeleteFunc(got, func(e LokiEntry) bool { return e.Time == newest })...)
+		from = newest
 	}
-	if len(got) < lokiPage {
-		*out = append(*out, got...)
-		return nil
-	}
-	if to-from < 2 {
-		return fmt.Errorf("%d lines and more have the time %d", len(got), from)
-	}
-	middle := from + (to-from)/2
-	if err := l.page(q, from, middle, out); err != nil {
-		return err
-	}
-	return l.page(q, middle, to, out)
 }
 
 func (l *Loki) ask(q LokiQuery, from, to int64) ([]LokiEntry, error) {

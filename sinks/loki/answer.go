@@ -78,6 +78,7 @@ var reasons = []struct {
 	{"at least one label pair is required", "label_missing", true},
 	{"missing required labels", "label_missing", true},
 	{"maximum active stream limit exceeded", "stream_limit", true},
+	{schemaWords, "no_schema", false},
 }
 
 const (
@@ -85,6 +86,7 @@ const (
 	blockedWords = "ingestion blocked for user"
 	groupWords   = " errors like: "
 	ignoredWords = "total ignored: "
+	schemaWords  = "no schema config found for time"
 )
 
 // Reasons other than those in the table.
@@ -116,6 +118,8 @@ func knownReason(message string) (reason string, whole, known bool) {
 //     stream: {...}" (pkg/ingester/stream.go, errorForFailedEntries).
 func judge(a *answer, parts []part) verdict {
 	switch body := a.body; {
+	case a.refusedByStore():
+		return verdict{kind: unsure}
 	case strings.Contains(body, blockedWords):
 		return verdict{kind: blocked}
 	case strings.Contains(body, ignoredWords):
@@ -271,6 +275,13 @@ func (a *answer) tooLarge() bool {
 	}
 	return a.status >= 400 && (strings.Contains(a.body, "message larger than max") || strings.Contains(a.body, "message size too large") ||
 		strings.Contains(a.body, "compressed message size ") && strings.Contains(a.body, " exceeds limit "))
+}
+
+// refusedByStore reports whether a 500 is about lines all the same: they are
+// older than the first entry of Loki's schema_config, and would never pass. It
+// speaks of the oldest line of a new stream and refuses all that come with it.
+func (a *answer) refusedByStore() bool {
+	return a.status >= 500 && strings.Contains(a.body, schemaWords)
 }
 
 // ok reports whether the target took everything. 260 is Loki's own code for

@@ -109,6 +109,9 @@ func (s *Sink) pushParts(ctx context.Context, parts []part) error {
 		s.client.forgetSecrets()
 		return statusError(sinks.ClassAuth, a, s.client.shown)
 	}
+	if a.refusedByStore() {
+		return s.sift(ctx, parts, a)
+	}
 	if a.status >= 500 {
 		return statusError(sinks.ClassServer, a, s.client.shown)
 	}

@@ -63,11 +63,11 @@ func nameByte(c byte, digits bool) bool {
 }
 
 // validValue makes a label value that Loki takes: UTF-8 of at most 2048
-// bytes, cut between two characters.
+// bytes, cut between two characters. What is not UTF-8 becomes "?" and not
+// U+FFFD, as in lines: Loki's parser takes a U+FFFD in labels for bytes that are not
+// UTF-8 and refuses the whole push ("parse error: invalid UTF-8 rune").
 func validValue(value string) string {
-	if !utf8.ValidString(value) {
-		value = strings.ToValidUTF8(value, replacement)
-	}
+	value = strings.ReplaceAll(strings.ToValidUTF8(value, "?"), replacement, "?")
 	if len(value) <= maxLabelValue {
 		return value
 	}
