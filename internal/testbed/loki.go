@@ -212,13 +212,26 @@ func (l *Loki) start() error {
 		return err
 	}
 	defer log.Close()
-	l.cmd = exec.Command(l.args[0], l.args[1:]...)
-	l.cmd.Stdout, l.cmd.Stderr, l.cmd.Dir = log, log, l.dir
-	if err := l.cmd.Start(); err != nil {
+	cmd := exec.Command(l.args[0], l.args[1:]...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, l.dir
+	// It dies with us, also when a test panics. That is bound to the thread that
+	// started it, which must live as long.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, done := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(done)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		return err
 	}
-	l.done, l.running = make(chan struct{}), true
-	go func(cmd *exec.Cmd, done chan struct{}) { cmd.Wait(); close(done) }(l.cmd, l.done)
+	l.cmd, l.done, l.running = cmd, done, true
 	deadline := time.Now().Add(90 * time.Second)
 	for time.Now().Before(deadline) {
 		select {

@@ -30,6 +30,7 @@ type LokiQuery struct {
 	Query    string    // LogQL; "" is every stream that has one of the usual labels
 	From, To time.Time // From counts, To does not; zero: 30 days around now
 	Tenant   string
+	Page     int // how many lines are asked for at once; 0: 20,000, the most
 }
 
 // Query returns every line that the query finds, sorted by time; lines of
@@ -46,6 +47,9 @@ func (l *Loki) Query(tb LokiTB, q LokiQuery) []LokiEntry {
 	if q.Query == "" {
 		q.Query = `{source=~".+"}`
 	}
+	if q.Page == 0 {
+		q.Page = lokiPage
+	}
 	out, err := l.read(q, q.From.UnixNano(), q.To.UnixNano())
 	if err != nil {
 		tb.Fatalf("reading back %s: %v\n%s", q.Query, err, tail(l.Log(), 2000))
@@ -60,7 +64,7 @@ func (l *Loki) read(q LokiQuery, from, to int64) ([]LokiEntry, error) {
 	var out []LokiEntry
 	for {
 		got, err := l.ask(q, from, to)
-		if err != nil || len(got) < lokiPage {
+		if err != nil || len(got) < q.Page {
 			return append(out, got...), err
 		}
 		newest := slices.MaxFunc(got, func(a, b LokiEntry) int { return cmp.Compare(a.Time, b.Time) }).Time
@@ -74,7 +78,7 @@ func (l *Loki) read(q LokiQuery, from, to int64) ([]LokiEntry, error) {
 
 func (l *Loki) ask(q LokiQuery, from, to int64) ([]LokiEntry, error) {
 	v := url.Values{
-		"query": {q.Query}, "direction": {"forward"}, "limit": {strconv.Itoa(lokiPage)},
+		"query": {q.Query}, "direction": {"forward"}, "limit": {strconv.Itoa(q.Page)},
 		"start": {strconv.FormatInt(from, 10)}, "end": {strconv.FormatInt(to, 10)},
 	}
 	req, err := http.NewRequest(http.MethodGet, l.URL+"/loki/api/v1/query_range?"+v.Encode(), nil)

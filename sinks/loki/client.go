@@ -233,6 +233,8 @@ func errorClass(err error) string {
 	switch {
 	case errors.As(err, &dns):
 		return sinks.ClassResolve
+	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // TLS alerts
+		return sinks.ClassTLS
 	case errors.As(err, &alert), errors.As(err, &rec), errors.As(err, &cert),
 		errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(x509.HostnameError)),
 		errors.As(err, new(x509.CertificateInvalidError)),

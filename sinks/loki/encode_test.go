@@ -152,8 +152,10 @@ func randomOrigins(r *rand.Rand) []*record.Origin {
 	return out
 }
 
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
 func checkRandom(t *testing.T, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 1))
+	r := newRand(seed)
 	s, _ := newSink(t, config.LokiTarget{
 		Labels:             map[string]string{string(randomText(r, 3)): string(randomText(r, 3)), "cluster": "c"},
 		StructuredMetadata: []string{"pid", "one", "three.four", "three_four", "source", "missing"},
