@@ -300,3 +300,11 @@ func TestRealSettledStreamsShareRequests(t *testing.T) {
 		t.Errorf("Loki has %d lines, want %d", len(got), 7*20-1)
 	}
 }
+
+// What the fake in fake_test.go imitates.
+func TestRealEmptyPush(t *testing.T) {
+	l := testbed.StartLoki(t, testbed.LokiOptions{})
+	if status, body := rawPush(t, l); status != 422 || !knownEmpty(body) {
+		t.Errorf("a push without streams: HTTP %d %q", status, body)
+	}
+}
