@@ -215,8 +215,8 @@ type RsyslogTarget struct {
 	StructuredData []string `json:"structuredData,omitempty"`
 	// The SD-ID of our structured data, with source, unit, path, labels and the fields above. Empty: none is sent.
 	StructuredDataID *string `json:"structuredDataId,omitempty" default:"lbshipd@32473"`
-	// Longer messages are cut; keep it below the receiver's own limit (rsyslog: maxMessageSize).
-	MaxMessageBytes Bytes `json:"maxMessageBytes,omitempty" default:"8KiB" min:"480" max:"16MiB"`
+	// Longer messages are cut; keep it within the receiver's own limit (rsyslog: maxMessageSize, 8096 unless configured).
+	MaxMessageBytes Bytes `json:"maxMessageBytes,omitempty" default:"8096" min:"480" max:"16MiB"`
 	// How long connecting, or an answer, may take.
 	Timeout Duration `json:"timeout,omitempty" default:"10s" min:"100ms" max:"10m"`
 }
