@@ -40,8 +40,8 @@ const (
 	// less the headers of IP (20) and UDP (8).
 	maxDatagram = 65507
 
-	minMessage     = 480 // RFC 5424 section 6.1: every receiver takes that much
-	defaultMessage = 8 << 10
+	minMessage     = 480  // RFC 5424 section 6.1: every receiver takes that much
+	defaultMessage = 8096 // rsyslog's maxMessageSize; what is longer it takes for two messages
 	defaultTimeout = 10 * time.Second
 	defaultSDID    = "lbshipd@32473"
 )

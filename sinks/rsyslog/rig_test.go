@@ -1,0 +1,117 @@
+package rsyslog
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/testbed"
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sinks"
+)
+
+// rig is a sink under test and what it reported.
+type rig struct {
+	seen
+	*sink
+}
+
+func newRig(t testing.TB, r config.RsyslogTarget, bundle *config.TLSBundle) *rig {
+	t.Helper()
+	g := new(rig)
+	s, err := New(&config.Target{Name: "t", Rsyslog: &r}, deps(&g.seen, bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.sink = s.(*sink)
+	t.Cleanup(func() { s.Close(context.Background()) })
+	return g
+}
+
+var testOrigin = &record.Origin{Source: "src", Kind: "file", Path: "/var/log/x.log", Host: "node1"}
+
+// batchOf makes a batch of raw lines.
+func batchOf(t testing.TB, lines ...string) *record.Batch {
+	t.Helper()
+	b := record.NewBatch()
+	b.Origin = testOrigin
+	for _, line := range lines {
+		r := b.Add()
+		r.Time = testTime.UnixNano()
+		r.Line = b.Copy([]byte(line))
+		r.Message = r.Line
+		r.Level = record.LevelInfo
+	}
+	t.Cleanup(b.Release)
+	return b
+}
+
+// numbered makes batches of lines that name their number.
+func numbered(t testing.TB, batches, lines int) []*record.Batch {
+	t.Helper()
+	var all []*record.Batch
+	n := 0
+	for range batches {
+		texts := make([]string, lines)
+		for i := range texts {
+			texts[i] = fmt.Sprintf("message %07d", n)
+			n++
+		}
+		all = append(all, batchOf(t, texts...))
+	}
+	return all
+}
+
+// class returns the class of a Send's error.
+func class(err error) string {
+	if e, ok := err.(*sinks.Error); ok {
+		return e.Class
+	}
+	return fmt.Sprintf("%T: %v", err, err)
+}
+
+// within ends a test that would hang.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// until polls a condition.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// pki is an authority with a server's and a client's certificate.
+type pki struct {
+	ca             *testbed.CA
+	server, client *testbed.Cert
+}
+
+func newPKI(t testing.TB) *pki {
+	ca := testbed.NewCA(t, "test CA")
+	return &pki{ca, ca.Server(t, "logs.example"), ca.Client(t, "node1")}
+}
+
+// bundle is what a target needs to talk to the pki's server.
+func (p *pki) bundle() *config.TLSBundle { return bundleOf(p.ca, p.client) }
+
+func bundleOf(ca *testbed.CA, c *testbed.Cert) *config.TLSBundle {
+	b := &config.TLSBundle{Name: "bundle"}
+	if ca != nil {
+		b.CAPem = ca.PEM
+	}
+	if c != nil {
+		b.CertPem, b.KeyPem = c.CertPEM, config.Secret(c.KeyPEM)
+	}
+	return b
+}
