@@ -6,6 +6,7 @@ import (
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/sinks"
 	"github.com/lbshipd/lbshipd/sinks/loki"
+	"github.com/lbshipd/lbshipd/sinks/rsyslog"
 	"github.com/lbshipd/lbshipd/sinks/stdout"
 	"github.com/lbshipd/lbshipd/sources"
 	"github.com/lbshipd/lbshipd/sources/file"
@@ -29,6 +30,7 @@ var sinkKinds = []struct {
 	make  sinks.Factory
 }{
 	{"loki", func(t *config.Target) bool { return t.Loki != nil }, loki.New},
+	{"rsyslog", func(t *config.Target) bool { return t.Rsyslog != nil }, rsyslog.New},
 	{"stdout", func(t *config.Target) bool { return t.Stdout != nil }, stdout.New},
 }
 
