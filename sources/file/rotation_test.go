@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
 )
 
 // logger writes numbered lines at a rate, one write call for each, as a
@@ -198,7 +200,24 @@ func TestRestartsUnderLoad(t *testing.T) {
 	r.start()
 	l := &logger{t: t, path: path}
 	l.reopen()
+	// A file that nobody ever saw under its name in the globs cannot be found
+	// under another one: the test waits until it was seen.
+	seen := func() {
+		r.until("the new file is seen", func() bool {
+			_, id, _, err := fstat(int(l.f.Fd()))
+			must(t, err)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return slices.ContainsFunc(r.inputs, func(in sources.Input) bool {
+				_, stored := r.positions[in.Origin().Input]
+				return in.(*input).id == id && stored
+			})
+		})
+	}
 	l.run(3*time.Second, 70*time.Millisecond, func(n int) {
+		if r.cancel != nil {
+			seen()
+		}
 		switch n % 4 {
 		case 0:
 			must(t, os.Rename(path, path+"."+strconv.Itoa(n)))
