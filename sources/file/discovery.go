@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -23,6 +24,9 @@ type discovery struct {
 	known  *knownInputs      // nil: to be asked for again
 	first  bool              // the first walk of a first run: startAt counts
 	walked []*input          // what the first walk found, until it is announced; nil later
+	latest map[string]*input // by the path first seen: the input announced last
+	held   []*input          // found, not announced yet
+	heldAt time.Time         // since when the first of them is held
 
 	notifier   *notifier
 	dirs       map[string]*directory
@@ -38,7 +42,7 @@ type discovery struct {
 
 func newDiscovery(s *source, found func(sources.Input)) *discovery {
 	d := &discovery{
-		src: s, found: found,
+		src: s, found: found, latest: map[string]*input{},
 		inputs: map[inode]*input{}, paths: map[string]*input{},
 		dirs: map[string]*directory{}, byWatch: map[int32]map[string]bool{},
 		complaints: map[string]string{}, moves: newMoves(),
@@ -81,14 +85,45 @@ func (d *discovery) start() {
 	all := append(restored, d.walked...)
 	d.first, d.walked = false, nil
 	for _, in := range all {
-		d.found(in)
+		d.tell(in)
 	}
 }
 
+// tell announces an input, as the successor of the one that was at its path before.
+func (d *discovery) tell(in *input) {
+	if before := d.latest[in.origin.Path]; before != nil {
+		in.predecessor = before.origin.Input
+	}
+	d.latest[in.origin.Path] = in
+	d.found(in)
+}
+
+// byAge sorts inputs by birth, and those born in one tick of the kernel's clock,
+// or of unknown birth, by their last change.
 func byAge(a, b *input) int {
+	if x, y := birth(a.fd), birth(b.fd); x != 0 && y != 0 && x != y {
+		return cmp.Compare(x, y)
+	}
 	x, _, _, _ := fstat(a.fd)
 	y, _, _, _ := fstat(b.fd)
-	return int(max(-1, min(1, x.mtime-y.mtime)))
+	return cmp.Compare(x.mtime, y.mtime)
+}
+
+// settleFor is how long a new input is held before it is announced: a file that
+// was renamed away before it could be opened is found by the events that
+// follow, and is to be announced before the one that is now in its place.
+const settleFor = 5 * time.Millisecond
+
+// release announces the inputs that were held for long enough, older ones first.
+func (d *discovery) release(now time.Time) {
+	if len(d.held) == 0 || now.Sub(d.heldAt) < settleFor {
+		return
+	}
+	slices.SortStableFunc(d.held, byAge)
+	for _, in := range d.held {
+		d.tell(in)
+	}
+	d.held = nil
 }
 
 // check looks at one path of the globs, and reports whether a file is there.
@@ -204,7 +239,10 @@ func (d *discovery) announce(in *input, matches bool) {
 		d.walked = append(d.walked, in)
 		return
 	}
-	d.found(in)
+	if len(d.held) == 0 {
+		d.heldAt = time.Now()
+	}
+	d.held = append(d.held, in)
 }
 
 // complain says once of a path what is wrong with it.
@@ -222,6 +260,11 @@ func (d *discovery) forget() {
 	for id, in := range d.inputs {
 		if in.hasEnded() {
 			delete(d.inputs, id)
+		}
+	}
+	for path, in := range d.latest {
+		if in.hasEnded() {
+			delete(d.latest, path)
 		}
 	}
 }

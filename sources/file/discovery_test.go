@@ -306,7 +306,8 @@ func openFiles(t *testing.T, path string) (n int) {
 	return n
 }
 
-// A file that is renamed before it could be opened is followed by the events.
+// A file that is renamed before it could be opened is followed by the events,
+// and announced before the one that took its place.
 func TestRenamedBeforeOpened(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
@@ -326,13 +327,20 @@ func TestRenamedBeforeOpened(t *testing.T) {
 		select {
 		case events := <-d.events():
 			d.handle(events)
+		case <-time.After(settleFor):
+			d.release(time.Now())
 		case <-deadline:
 			t.Fatalf("found %d of 3 files", len(found))
 		}
 	}
+	before := ""
 	for i, in := range found {
 		if in.Origin().Path != path {
 			t.Errorf("file %d has path %s", i, in.Origin().Path)
 		}
+		if got := in.(sources.Successor).Predecessor(); got != before {
+			t.Errorf("file %d has predecessor %q, want %q", i, got, before)
+		}
+		before = in.Origin().Input
 	}
 }

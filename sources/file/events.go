@@ -152,6 +152,9 @@ func (d *discovery) pause() time.Duration {
 	if d.nextPoll.Before(next) {
 		next = d.nextPoll
 	}
+	if announce := d.heldAt.Add(settleFor); len(d.held) > 0 && announce.Before(next) {
+		next = announce
+	}
 	return max(time.Millisecond, time.Until(next))
 }
 

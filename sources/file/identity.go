@@ -37,11 +37,20 @@ func inputKey(fd int, id inode) string {
 	return fmt.Sprintf("%d.%d:%d:%s", unix.Major(id.dev), unix.Minor(id.dev), id.ino, inodeMark(fd))
 }
 
-func inodeMark(fd int) string {
+// birth returns the birth time of the open file in Unix nanoseconds, 0 if the
+// file system knows none.
+func birth(fd int) uint64 {
 	var stx unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stx)
-	if err == nil && stx.Mask&unix.STATX_BTIME != 0 && stx.Btime.Sec != 0 {
-		return fmt.Sprintf("b%x", uint64(stx.Btime.Sec)*1e9+uint64(stx.Btime.Nsec))
+	if err != nil || stx.Mask&unix.STATX_BTIME == 0 || stx.Btime.Sec == 0 {
+		return 0
+	}
+	return uint64(stx.Btime.Sec)*1e9 + uint64(stx.Btime.Nsec)
+}
+
+func inodeMark(fd int) string {
+	if b := birth(fd); b != 0 {
+		return fmt.Sprintf("b%x", b)
 	}
 	const fsIocGetVersion = 0x80087601 // _IOR('v', 1, long), linux/fs.h
 	var generation uint64

@@ -31,6 +31,8 @@ type input struct {
 	src   *source
 	start record.Position // immutable
 
+	predecessor string // immutable once announced
+
 	paths map[string]bool // in the globs, that lead here; guarded by discovery's goroutine
 
 	mu     sync.Mutex
@@ -39,10 +41,16 @@ type input struct {
 	stale  bool      // its content was replaced: start is void
 }
 
-var _ sources.Input = (*input)(nil)
+var (
+	_ sources.Input     = (*input)(nil)
+	_ sources.Successor = (*input)(nil)
+)
 
 // Origin implements sources.Input.
 func (in *input) Origin() *record.Origin { return in.origin }
+
+// Predecessor implements sources.Successor: the file that was at this path before.
+func (in *input) Predecessor() string { return in.predecessor }
 
 // Start implements sources.Input. It is the beginning once the file was seen
 // to be truncated or rewritten.

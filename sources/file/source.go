@@ -121,5 +121,6 @@ func (s *source) Run(ctx context.Context, found func(sources.Input)) error {
 		case <-timer.C:
 			d.look()
 		}
+		d.release(time.Now())
 	}
 }
