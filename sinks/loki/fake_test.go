@@ -293,7 +293,7 @@ func TestFailureInTheMiddle(t *testing.T) {
 	n := 0
 	f.decide(func(w http.ResponseWriter, _ *http.Request, _ *push.PushRequest) bool {
 		n++
-		if n%3 != 0 {
+		if n%4 != 0 {
 			return true
 		}
 		w.WriteHeader(500)
