@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -395,61 +393,5 @@ func TestUnknownRefusal(t *testing.T) {
 	}
 	if want := slices.DeleteFunc(texts(numbered("a", 64)), func(s string) bool { return s == "a17" }); !slices.Equal(f.lines, want) {
 		t.Errorf("it has %q", f.lines)
-	}
-}
-
-func TestHeadersAndSecrets(t *testing.T) {
-	f := newFake(t)
-	dir := t.TempDir()
-	token := filepath.Join(dir, "token")
-	os.WriteFile(token, []byte("first\n"), 0o600)
-	last := func() http.Header { return f.heads[len(f.heads)-1] }
-
-	r := newRig(t, config.LokiTarget{URL: f.URL + "/", TenantID: "one", BearerTokenFile: token}, nil)
-	r.send(t, batchOf(numbered("a", 1)...))
-	h := last()
-	if h.Get("Authorization") != "Bearer first" || h.Get("X-Scope-OrgID") != "one" || h.Get("User-Agent") != "lbshipd/"+Version ||
-		h.Get("Content-Type") != "application/x-protobuf" || h["Idempotency-Key"] != nil {
-		t.Errorf("headers %v", h)
-	}
-	os.WriteFile(token, []byte("second token"), 0o600)
-	r.send(t, batchOf(numbered("a", 1)...))
-	if got := last().Get("Authorization"); got != "Bearer second token" {
-		t.Errorf("after the file changed: %q", got)
-	}
-	os.Remove(token)
-	if _, err := r.wantError(t, sinks.ClassLocal, batchOf(numbered("a", 1)...)); !strings.Contains(err.Error(), token) || strings.Contains(err.Error(), "second") {
-		t.Errorf("error %v", err)
-	}
-	r = newRig(t, config.LokiTarget{URL: f.URL, BasicAuth: &config.BasicAuth{Username: "u", Password: "geheim"}}, nil)
-	r.send(t, batchOf(numbered("a", 1)...))
-	if got := last().Get("Authorization"); got != "Basic dTpnZWhlaW0=" {
-		t.Errorf("basic authentication %q", got)
-	}
-	f.decide(always(403, "", "", "no"))
-	url := strings.Replace(f.URL, "http://", "http://user:geheim@", 1)
-	r = newRig(t, config.LokiTarget{URL: url}, nil)
-	if _, err := r.wantError(t, sinks.ClassAuth, batchOf(numbered("a", 1)...)); strings.Contains(err.Error(), "geheim") {
-		t.Errorf("the password is in the error: %v", err)
-	}
-}
-
-func TestNewRefusesWhatCannotWork(t *testing.T) {
-	for _, c := range []struct {
-		target config.LokiTarget
-		bundle *config.TLSBundle
-		says   string
-	}{
-		{config.LokiTarget{URL: "loki:3100"}, nil, "url"},
-		{config.LokiTarget{URL: "ftp://x"}, nil, "want http://"},
-		{config.LokiTarget{URL: "http://user:geheim@\x7f"}, nil, "is not a URL"},
-		{config.LokiTarget{URL: "http://x", StreamLabels: []string{"pid"}}, nil, `"pid"`},
-		{config.LokiTarget{URL: "https://x"}, &config.TLSBundle{Name: "b", CAPem: "no"}, "tlsBundle b: caPem"},
-		{config.LokiTarget{URL: "https://x"}, &config.TLSBundle{Name: "b", CertPem: "no"}, "tlsBundle b: certPem"},
-	} {
-		_, err := New(&config.Target{Name: "central", Loki: &c.target}, sinks.Deps{Bundle: c.bundle})
-		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "target central") || strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%+v: error %v, want one with %q", c.target, err, c.says)
-		}
 	}
 }
