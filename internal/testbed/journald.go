@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -203,7 +204,17 @@ func joinUnit(unit string) {
 // line's own "<N>" prefix wins). Close ends it.
 func (j *Journald) Stdout(tb TB, identifier, unit string, priority int) *StdoutStream {
 	tb.Helper()
+	return j.StdoutAs(tb, 0, identifier, unit, priority)
+}
+
+// StdoutAs does the same as another user, without a unit of its own; journald
+// keeps what users from 1000 on write in files of theirs, user-UID.journal.
+func (j *Journald) StdoutAs(tb TB, uid uint32, identifier, unit string, priority int) *StdoutStream {
+	tb.Helper()
 	cmd := exec.Command("/proc/self/exe")
+	if uid != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	}
 	cmd.Env = append(os.Environ(), stdoutEnv+"="+filepath.Join(j.sockets, "stdout")+"\n"+streamHeader(identifier, unit, priority))
 	in, err := cmd.StdinPipe()
 	if err != nil {

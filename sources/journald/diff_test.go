@@ -47,7 +47,7 @@ func TestExportEqualsJournalctl(t *testing.T) {
 func TestMergeEqualsJournalctl(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 50 {
-		fabricate(t, dir, fmt.Sprintf("f%02d.journal", i), 100, int64(i*137), testbed.JournalLayout{Compact: i%2 == 0, Compress: i%3 == 0})
+		fabricate(t, dir, fmt.Sprintf("f%02d.journal", i), 60, int64(i*137), testbed.JournalLayout{Compact: i%2 == 0, Compress: i%3 == 0})
 	}
 	want := journalctl(t, "-D", dir, "-o", "export")
 	sameOutput(t, inspect(t, InspectOptions{Directories: []string{dir}}), want)

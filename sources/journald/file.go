@@ -20,6 +20,8 @@ const (
 
 var (
 	errCorrupt = errors.New("corrupt object")
+	// errReplaced: the inode holds another journal than before.
+	errReplaced = errors.New("another journal was written into the file")
 	// errBeyond: what is asked for lies beyond the end of the file.
 	errBeyond = fmt.Errorf("%w: it lies beyond the end of the file", errCorrupt)
 )
@@ -120,7 +122,7 @@ func (f *file) refresh() error {
 		return err
 	}
 	if h.fileID != f.hdr.fileID {
-		return fmt.Errorf("%w: another journal was written into the file", errCorrupt)
+		return errReplaced
 	}
 	if h.entries != f.hdr.entries || h.state != f.hdr.state {
 		if st, err := f.fd.Stat(); err == nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,19 @@ func TestLatencyAndIdleCost(t *testing.T) {
 	if len(delays) < lines*9/10 {
 		t.Fatalf("%d of %d lines", len(delays), lines)
 	}
+	out.Close()
+	var before, after syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for r.Wait(ctx) == nil {
+		b := record.NewBatch()
+		r.Read(b)
+		b.Release()
+	}
+	syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	used := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	t.Logf("idle for 1 s: %v of CPU", time.Duration(used))
 	slices.Sort(delays)
 	t.Logf("latency: median %v, maximum %v", delays[len(delays)/2], delays[len(delays)-1])
 }
@@ -204,5 +218,63 @@ func TestFilesThatAppearAndVanish(t *testing.T) {
 	}
 	if total != 300 {
 		t.Fatalf("%d of 300 records", total)
+	}
+}
+
+// TestOrderAcrossUserFiles: entries of users go to files of their own; the
+// merge gives all of them in the order in which journald took them, while it
+// writes.
+func TestOrderAcrossUserFiles(t *testing.T) {
+	j := testbed.StartJournald(t)
+	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir, Identifiers: []string{"w0", "w1", "w2"}}, StartAt: "end"}
+	r := startOf(t, inputOf(t, src, nil))
+	const each = 10000
+	for i, uid := range []uint32{0, 1500, 1501} {
+		out := j.StdoutAs(t, uid, fmt.Sprint("w", i), "", 6)
+		go func() {
+			for n := range each {
+				out.Line(fmt.Sprint(n))
+			}
+		}()
+	}
+	next := map[string]int{}
+	var seqnum uint64
+	n := follow(t, r, 3*each, func(b *record.Batch, rec *record.Record) {
+		who := string(rec.Header.Identifier)
+		if string(rec.Line) != fmt.Sprint(next[who]) {
+			t.Fatalf("%s: got %q, want %d", who, rec.Line, next[who])
+		}
+		next[who]++
+		if rec != &b.Records[0] {
+			loc, err := parseCursor(string(b.PositionAt(rec)))
+			if err != nil || loc.seqnum <= seqnum {
+				t.Fatalf("number %d behind %d: %v", loc.seqnum, seqnum, err)
+			}
+			seqnum = loc.seqnum
+		}
+	})
+	if n != 3*each {
+		t.Fatalf("%d of %d lines: %v", n, 3*each, next)
+	}
+	if files, _ := filepath.Glob(filepath.Join(j.Dir, "user-150?.journal")); len(files) != 2 {
+		t.Skipf("this journald does not split by user: %v", files)
+	}
+}
+
+// TestFileRewrittenInPlace: what a copy over a journal file brings is read.
+func TestFileRewrittenInPlace(t *testing.T) {
+	dir := t.TempDir()
+	path := fabricate(t, dir, "a.journal", 50, 0, testbed.JournalLayout{Compact: true})
+	r := open(t, inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: dir}}, nil), "")
+	readAll(t, r)
+	other, err := os.ReadFile(fabricate(t, t.TempDir(), "b.journal", 70, 1_000_000, testbed.JournalLayout{Compact: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n := follow(t, r, 70, func(*record.Batch, *record.Record) {}); n != 70 {
+		t.Fatalf("%d of 70 records", n)
 	}
 }

@@ -268,6 +268,9 @@ func (j *journal) look() int {
 			continue
 		}
 		if err := f.refresh(); err != nil {
+			if err == errReplaced {
+				j.replace(f)
+			}
 			if errors.Is(err, errCorrupt) && f.state.gone.IsZero() {
 				j.tell(f.path, 0, "corrupt-header", err)
 				f.state.live = false
@@ -444,9 +447,20 @@ func (j *journal) retire() {
 	}
 }
 
+// replace gives a file up whose inode holds another journal now, and has that
+// one found as a new file.
+func (j *journal) replace(f *file) {
+	j.tell(f.path, 0, "replaced-file", errReplaced)
+	f.broken, f.state.live, f.state.gone = true, false, j.now()
+	delete(j.files, f.key)
+	j.dirs.heard = true
+}
+
 func (j *journal) drop(f *file) {
 	j.putAside(f)
-	delete(j.files, f.key)
+	if j.files[f.key] == f {
+		delete(j.files, f.key)
+	}
 	j.order = slices.DeleteFunc(j.order, func(o *file) bool { return o == f })
 }
 

@@ -93,7 +93,7 @@ func (r *Reader) Read(b *record.Batch) error {
 	r.checked = r.j.now()
 	switch {
 	case given:
-		r.pos, r.moved = r.j.last.position(), r.checked
+		r.pos, r.moved, r.gave = r.j.last.position(), r.checked, r.checked
 	case !r.full:
 		r.moveIdle()
 	}

@@ -11,6 +11,9 @@ import (
 // costs half a microsecond.
 const pollEvery = 20 * time.Millisecond
 
+// A journal that was quiet for quietAfter is looked at half as often.
+const quietAfter = 3 * time.Second
+
 // Wait implements sources.Reader.
 func (r *Reader) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -33,7 +36,11 @@ func (r *Reader) Wait(ctx context.Context) error {
 			if r.j.news(now) || r.j.matcher != nil && now.Sub(r.moved) >= idleMove {
 				return nil
 			}
-			timer.Reset(r.poll)
+			if now.Sub(r.gave) > quietAfter {
+				timer.Reset(2 * r.poll)
+			} else {
+				timer.Reset(r.poll)
+			}
 		}
 	}
 }
