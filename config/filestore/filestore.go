@@ -147,7 +147,14 @@ func (l *loop) changed() {
 	if l.first.IsZero() {
 		l.first = now
 	}
-	l.timer.Reset(max(0, min(quiet, l.first.Add(settle).Sub(now))))
+	l.timer.Reset(due(l.first, now))
+}
+
+// due returns how long to wait for more after a change at now, if the first
+// one that is not dealt with was at first. A file that is never quiet is read
+// all the same.
+func due(first, now time.Time) time.Duration {
+	return max(0, min(quiet, first.Add(settle).Sub(now)))
 }
 
 // look reads the files and says so if they hold something new. What is broken
