@@ -67,6 +67,7 @@ func TestLogfmt(t *testing.T) {
 		{`msg="bad \q \x4 \u12 escape"`, "", `bad \q \x4 \u12 escape`, "", none},
 		{`  a=1   b="2"  `, "", `  a=1   b="2"  `, "a=1 b=2", none},
 		{`a="" msg=""`, "", "", "a=", none},
+		{`priority=1 priority=high priority=warn msg=x`, "", "x", "priority=1 priority=high", wrn},
 		{`event=weak msg=strong`, "", "strong", "event=weak", none},
 		{`pid=7 app=x hostname=h host=www level=6`, "", `pid=7 app=x hostname=h host=www level=6`, "host=www", inf},
 	} {

@@ -175,6 +175,10 @@ func (l *levelFinder) see(m *member, class keyClass) {
 	switch class {
 	case keyLevel:
 		l.level = jsonLevel(m)
+	case keyLevelWord:
+		if m.kind == '"' && len(m.val) > 0 && isLetter(m.val[0]) {
+			l.level = jsonLevel(m)
+		}
 	case keyMongoLevel:
 		if l.mongo {
 			l.level = mongoLevel(m)

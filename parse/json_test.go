@@ -52,6 +52,8 @@ func TestJSON(t *testing.T) {
 		{line: `{"time":"soon","ts":1714644672}`, time: "2024-05-02T10:11:12Z", message: `{"time":"soon","ts":1714644672}`, fields: "time=soon"},
 		{line: `{"s":"E","msg":"not MongoDB"}`, message: "not MongoDB", fields: "s=E"},
 		{line: `{"host":"www.example.com","msg":5}`, message: `{"host":"www.example.com","msg":5}`, fields: "host=www.example.com msg=5"},
+		{line: `{"priority":1,"msg":"a job"}`, message: "a job", fields: "priority=1"},
+		{line: `{"priority":"Warning","msg":"falco"}`, level: wrn, message: "falco"},
 		{line: `{}`, message: `{}`},
 		{line: `{"a\nb":"c\\d","le\u0076el":"error"}`, message: `{"a\nb":"c\\d","le\u0076el":"error"}`, fields: "a\nb=c\\d level=error"},
 	} {
@@ -72,7 +74,7 @@ func TestJSON(t *testing.T) {
 // notJSON are lines that are refused, each as encoding/json does.
 var notJSON = []string{``, ` `, `x`, `[]`, `[{"a":1}]`, `"a"`, `1`, `null`, `{`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{,}`, `{"a" 1}`, `{a:1}`,
 	`{'a':1}`, `{"a":1}}`, `{"a":1} x`, `{"a":01}`, `{"a":1.}`, `{"a":.5}`, `{"a":+1}`, `{"a":-}`, `{"a":1e}`, `{"a":tru}`, `{"a":nul`, `{"a":[1,]}`,
-	`{"a":[1 2]}`, `{"a":{"b"}}`, `{"a":"\x"}`, `{"a":"\u12g4"}`, `{"a":"\u12`, "{\"a\":\"\t\"}", "{\"a\":\"\x00\"}", `{"a":"b}`, `{"a":"b\"}`, "{\"a\":1}\x00", "\ufeff{}"}
+	`{"a":[1 2]}`, `{"a":{"b"}}`, `{"a":"\x"}`, `{"a":"\u12g4"}`, `{"a":"\u12`, "{\"a\":\"\t\"}", "{\"a\":\"\tn\"}", "{\"a\":\"12345678\nnx\"}", "{\"a\":\"\x00\"}", `{"a":"b}`, `{"a":"b\"}`, "{\"a\":1}\x00", "\ufeff{}"}
 
 func TestJSONRefuses(t *testing.T) {
 	for _, line := range notJSON {

@@ -8,6 +8,7 @@ type keyClass uint8
 const (
 	keyOther keyClass = iota
 	keyLevel
+	keyLevelWord // a level if it is a word: a number may be anything's priority
 	keyOtelLevel // OpenTelemetry's severity number, 1 to 24
 	keyTime
 	keyMessage
@@ -29,13 +30,15 @@ const (
 func wellKnown(key []byte) keyClass {
 	switch string(key) {
 	case "level", "lvl", "severity", "log.level", "levelname", "loglevel", "@l", "@level", "Level", "LEVEL", "Severity",
-		"SEVERITY", "LogLevel", "logLevel", "log_level", "level_name", "levelName", "priority", "PRIORITY", "severityText",
+		"SEVERITY", "LogLevel", "logLevel", "log_level", "level_name", "levelName", "PRIORITY", "severityText",
 		"severity_text", "SeverityText", "syslog.severity":
 		return keyLevel
+	case "priority":
+		return keyLevelWord
 	case "severityNumber", "severity_number", "SeverityNumber":
 		return keyOtelLevel
 	case "time", "ts", "timestamp", "@timestamp", "t", "asctime", "@t", "date", "datetime", "Time", "Timestamp", "TimeStamp",
-		"timeStamp", "Date", "TIMESTAMP", "eventTime", "event_time", "logtime", "created_at", "__REALTIME_TIMESTAMP", "TS":
+		"timeStamp", "Date", "TIMESTAMP", "eventTime", "logtime", "__REALTIME_TIMESTAMP", "TS":
 		return keyTime
 	case "msg", "message", "@m", "@message", "MESSAGE", "Message", "Msg", "short_message", "MSG":
 		return keyMessage

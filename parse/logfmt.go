@@ -17,8 +17,8 @@ import (
 // above the space; a key may stand alone. They are wider in one point, for
 // real life: an unquoted value may hold = and ". They are narrower in another:
 // the first word must be a pair, for otherwise every sentence would be logfmt. Quoted values
-// may hold all of Go's escapes (strconv.Quote, which logrus uses) and
-// JSON's surrogate pairs; an escape that is neither is left as it is.
+// may hold the escapes that strconv.Quote writes (logrus, slog) and JSON's
+// surrogate pairs; an escape that is neither is left as it is.
 //
 // The first well-known key of a kind counts, as for JSON.
 type logfmtFormat struct{}
@@ -123,7 +123,7 @@ func (logfmtFormat) Level(line []byte) record.Level {
 }
 
 func logfmtLevel(m *member, class keyClass) record.Level {
-	if class != keyLevel || m.valEsc {
+	if class != keyLevel && (class != keyLevelWord || len(m.val) == 0 || !isLetter(m.val[0])) || m.valEsc {
 		return record.LevelUnknown
 	}
 	return record.ParseLevel(trimSpace(m.val))
@@ -153,7 +153,7 @@ func (logfmtFormat) parse(b *record.Batch, r *record.Record, o *Options, strict 
 		switch class := wellKnown(m.key); class {
 		case keyOther:
 			continue
-		case keyLevel:
+		case keyLevel, keyLevelWord:
 			if got.level == record.LevelUnknown {
 				got.level = logfmtLevel(&m, class)
 				take = got.level != record.LevelUnknown
