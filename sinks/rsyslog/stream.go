@@ -31,6 +31,13 @@ const settleTime = 500 * time.Millisecond
 
 const settleHandshakes = 4
 
+// holdTime is how long ago an octet must have been acknowledged to count as
+// delivered all the same when the connection breaks. What the receiver's kernel
+// acknowledged and its program has not read is thrown away with the connection
+// when the program is killed; a program that keeps up has read it by then. The
+// rest of an interrupted Send is sent again, and may arrive twice.
+const holdTime = time.Second
+
 // goodbyeTime is how long finish waits for the other side's goodbye.
 const goodbyeTime = time.Second
 
@@ -54,7 +61,9 @@ type stream struct {
 
 	settle  time.Duration
 	settled time.Time // when it will have settled; zero before the first write
-	good    int64     // confirmed so far
+	good    int64     // confirmed so long ago that a break does not undo it
+	mark    int64     // confirmed at the time markAt; the next good
+	markAt  time.Time
 
 	dead chan struct{} // closed by the reader
 	why  error         // why it is dead; set before dead is closed
@@ -163,7 +172,7 @@ func (s *stream) write(ctx context.Context, frames []byte, _ []int) error {
 
 // confirmed returns up to where the other kernel has acknowledged what was
 // written, if the connection has settled and is still good. On an error it
-// returns what was confirmed before.
+// returns what was confirmed holdTime before.
 func (s *stream) confirmed() (int64, error) {
 	// What is read first is older: the result can only be too small.
 	acked, err := s.wire.acknowledged()
@@ -173,10 +182,13 @@ func (s *stream) confirmed() (int64, error) {
 	if err := s.alive(); err != nil {
 		return s.good, err
 	}
-	if !s.settled.IsZero() && !time.Now().Before(s.settled) {
-		s.good = max(s.good, acked)
+	if !s.hasSettled() {
+		return 0, nil
 	}
-	return s.good, nil
+	if now := time.Now(); now.Sub(s.markAt) >= holdTime {
+		s.good, s.mark, s.markAt = s.mark, acked, now
+	}
+	return acked, nil
 }
 
 // wait waits until everything written is confirmed. The time limit is for no
@@ -187,8 +199,8 @@ func (s *stream) wait(ctx context.Context) error {
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	for {
-		good, err := s.confirmed()
-		if err != nil || good >= target {
+		done, err := s.confirmed()
+		if err != nil || done >= target {
 			return err
 		}
 		acked, err := s.wire.acknowledged()
