@@ -34,7 +34,8 @@ type Reader struct {
 	untilLoc location
 	full     bool // the last batch ended for want of room
 	checked  time.Time
-	moved    time.Time
+	moved    time.Time // when the position moved last
+	gave     time.Time // when there was an entry last
 	poll     time.Duration
 
 	headers headerCache
