@@ -77,6 +77,7 @@ type datum struct {
 
 // cache keeps the data objects used last, at a slot that their offset gives:
 // most fields of an entry are the same objects as in the entries before it.
+// The file's salt keeps files of like layout from taking each other's slots.
 type cache struct {
 	slots   [cacheSlots]datum
 	scratch datum // a datum that is not kept
@@ -100,7 +101,7 @@ func newCache(fields []string, z *inflater) *cache {
 
 // get returns the data object at off. It is valid until the next get.
 func (c *cache) get(f *file, off uint64) (*datum, error) {
-	d := &c.slots[(off>>3*0x9e3779b97f4a7c15)>>52]
+	d := &c.slots[((off>>3+f.salt)*0x9e3779b97f4a7c15)>>52]
 	if d.off == off && d.file == f {
 		return d, nil
 	}

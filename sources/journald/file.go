@@ -54,8 +54,9 @@ type file struct {
 	far window // looking back
 	big []byte // objects larger than a window
 
-	preads int64 // for tests and benchmarks
-	broken bool  // a read failed for good: nothing more is to be had
+	salt   uint64 // of its slots in the cache
+	preads int64  // for tests and benchmarks
+	broken bool   // a read failed for good: nothing more is to be had
 	// hashBroken: the hash tables cannot be trusted.
 	hashBroken bool
 

@@ -102,6 +102,8 @@ func (j *journal) take(f *file, first bool) {
 		f.stream.match = &fileMatch{m: j.matcher}
 	}
 	f.state.live = true
+	j.taken++
+	f.salt = j.taken * 0x2545f4914f6cdd1d
 	f.settle()
 	if !first {
 		if from := j.placeOf(f); from != nil {

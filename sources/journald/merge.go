@@ -26,6 +26,7 @@ type journal struct {
 	files   map[fileKey]*file
 	order   []*file // as they were found
 	opened  int
+	taken   uint64 // files taken up so far
 	clock   uint64 // for the least recently used
 	failing map[string]time.Time
 
