@@ -24,7 +24,7 @@ run: build
 
 test: test-deps lint check-docs
 	$(GO) test -race -count=1 -timeout 20m ./...
-	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Oracle ./sources/journald/
+	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
 e2e: test-deps build

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/parse"
+	"github.com/lbshipd/lbshipd/sinks/loki"
 )
 
 // version is set by the linker; without it the module's own version is shown.
@@ -40,6 +41,7 @@ func main() {
 			config.BuiltinFormats = append(config.BuiltinFormats, short)
 		}
 	}
+	loki.Version = ownVersion()
 	os.Exit(execute(newRoot()))
 }
 

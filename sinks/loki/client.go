@@ -17,6 +17,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/internal/filetext"
+	"github.com/lbshipd/lbshipd/internal/tlsbundle"
 	"github.com/lbshipd/lbshipd/sinks"
 )
 
@@ -90,22 +91,13 @@ func newClient(t *config.Target, d *sinks.Deps) (*client, error) {
 
 // tlsConfig takes the bundle's certificates; its files were read before.
 func tlsConfig(serverName string, b *config.TLSBundle) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
-	if b == nil {
-		return c, nil
+	o := tlsbundle.Options{ServerName: serverName}
+	if b != nil {
+		o.CAPem, o.CertPem, o.KeyPem = b.CAPem, b.CertPem, b.KeyPem.Reveal()
 	}
-	if b.CAPem != "" {
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM([]byte(b.CAPem)) {
-			return nil, fmt.Errorf("tlsBundle %s: caPem: no certificate in it", b.Name)
-		}
-	}
-	if b.CertPem != "" || b.KeyPem != "" {
-		cert, err := tls.X509KeyPair([]byte(b.CertPem), []byte(b.KeyPem.Reveal()))
-		if err != nil {
-			return nil, fmt.Errorf("tlsBundle %s: certPem and keyPem: %w", b.Name, err)
-		}
-		c.Certificates = []tls.Certificate{cert}
+	c, err := tlsbundle.Client(o)
+	if err != nil {
+		return nil, fmt.Errorf("TLS bundle %q: %w", b.Name, err)
 	}
 	return c, nil
 }

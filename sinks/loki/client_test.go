@@ -57,8 +57,8 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{config.LokiTarget{URL: "ftp://x"}, nil, "want http://"},
 		{config.LokiTarget{URL: "http://user:geheim@\x7f"}, nil, "is not a URL"},
 		{config.LokiTarget{URL: "http://x", StreamLabels: []string{"pid"}}, nil, `"pid"`},
-		{config.LokiTarget{URL: "https://x"}, &config.TLSBundle{Name: "b", CAPem: "no"}, "tlsBundle b: caPem"},
-		{config.LokiTarget{URL: "https://x"}, &config.TLSBundle{Name: "b", CertPem: "no"}, "tlsBundle b: certPem"},
+		{config.LokiTarget{URL: "https://x"}, &config.TLSBundle{Name: "b", CAPem: "no"}, `TLS bundle "b": reading caPem`},
+		{config.LokiTarget{URL: "https://x"}, &config.TLSBundle{Name: "b", CertPem: "no"}, `TLS bundle "b": reading certPem`},
 	} {
 		_, err := New(&config.Target{Name: "central", Loki: &c.target}, sinks.Deps{Bundle: c.bundle})
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "target central") || strings.Contains(err.Error(), "geheim") {
