@@ -29,7 +29,7 @@ test: test-deps lint check-docs
 # End to end, with a real Loki that is built once and kept by its go.sum.
 e2e: test-deps build
 	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 20m ./internal/testbed/ ./sinks/loki/
-	cd e2e && LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
+	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
 
 # Every fuzz target for FUZZTIME.
 fuzz: deps
