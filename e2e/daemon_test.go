@@ -146,7 +146,7 @@ func (d *daemon) kill() {
 // lbshipd runs a command to its end and returns its exit code and output.
 func lbshipd(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(t), args...)
 	var out, errOut bytes.Buffer

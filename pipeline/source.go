@@ -56,7 +56,7 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 	known := s.store.Entries(cfg.Name)
 	deps := sources.Deps{
 		Log: r.log, Host: s.host, Known: func() []sources.Stored { return s.known(cfg.Name) },
-		FirstRun: len(known) == 0, Skipped: r.metrics.skipped, Location: location,
+		FirstRun: len(known) == 0, LastSaved: s.lastSaved(), Skipped: r.metrics.skipped, Location: location,
 	}
 	var err error
 	if r.source, r.kind, err = s.makeSource(cfg, deps); err != nil {
@@ -79,6 +79,18 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 		r.proc.maxBytes = int(cfg.File.MaxLineBytes)
 	}
 	return r, nil
+}
+
+// lastSaved is when the former daemon has last saved its positions. It says
+// something only to a source of the first configuration: one that comes later
+// was not watching meanwhile.
+func (s *Supervisor) lastSaved() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.applied.IsZero() {
+		return time.Time{}
+	}
+	return s.store.SavedAt()
 }
 
 // known lists what the store knows of a source, one position for each input.

@@ -28,9 +28,13 @@ const (
 	lockName     = "lock"
 )
 
-// saveEvery is the shortest time between two writes of the file: what a
-// SIGKILL can make a target see twice.
-const saveEvery = time.Second
+// saveEvery is the time between two writes of the file: what a SIGKILL can
+// make a target see twice. A key that is new is written after saveNew: until
+// then a file that is rotated away while no daemon runs is only known by its birth.
+const (
+	saveEvery = time.Second
+	saveNew   = 50 * time.Millisecond
+)
 
 // keepUnused is how long an entry whose input was not seen again is kept.
 const keepUnused = 30 * 24 * time.Hour
@@ -52,8 +56,8 @@ type Entry struct {
 // Store holds the positions in memory and writes them to the data directory.
 // It is safe for concurrent use.
 //
-// Life: Open locks the directory and loads; Run saves what changed, at most
-// once a second; Close saves once more and unlocks.
+// Life: Open locks the directory and loads; Run saves what changed; Close saves
+// once more and unlocks.
 type Store struct {
 	dir  string
 	log  *slog.Logger
@@ -66,7 +70,10 @@ type Store struct {
 	saved   uint64 // version that is on disk
 	lastErr error  // of the last save
 
-	saving sync.Mutex // one save at a time
+	saving sync.Mutex    // one save at a time
+	fresh  chan struct{} // capacity 1: a key is new
+
+	loaded time.Time // immutable
 }
 
 // Open locks dir, which is made if it is missing, and loads its positions. A
@@ -87,7 +94,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 		}
 		return nil, fmt.Errorf("locking data directory %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, log: log, lock: lock, now: time.Now, entries: map[Key]Entry{}}
+	s := &Store{dir: dir, log: log, lock: lock, now: time.Now, entries: map[Key]Entry{}, fresh: make(chan struct{}, 1)}
 	if err := s.load(); err != nil {
 		lock.Close()
 		return nil, err
@@ -107,6 +114,9 @@ func (s *Store) load() error {
 			for _, e := range entries {
 				s.entries[e.Key] = e
 			}
+			if info, err := os.Stat(path); err == nil {
+				s.loaded = info.ModTime()
+			}
 			return nil
 		}
 		aside := fmt.Sprintf("%s.damaged-%d", path, s.now().Unix())
@@ -118,6 +128,10 @@ func (s *Store) load() error {
 	}
 	return nil
 }
+
+// SavedAt returns when the positions that Open has loaded were saved, by the
+// clock of the file system; the zero time if there were none.
+func (s *Store) SavedAt() time.Time { return s.loaded }
 
 // ReadFile reads and verifies one positions file. Entries are sorted.
 func ReadFile(path string) ([]Entry, error) {
@@ -174,6 +188,12 @@ func (s *Store) Set(k Key, p record.Position) {
 	now := s.now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, known := s.entries[k]; !known {
+		select {
+		case s.fresh <- struct{}{}:
+		default:
+		}
+	}
 	s.entries[k] = Entry{k, p, now}
 	s.version++
 }
@@ -209,8 +229,9 @@ func (s *Store) sorted(source string) []Entry {
 	return list
 }
 
-// Run saves what changed, at most once a second, until ctx ends. A save that
-// fails is told once per cause and tried again: shipping never waits for it.
+// Run saves what changed, once a second and soon after a key is new, until ctx
+// ends. A save that fails is told once per cause and tried again: shipping
+// never waits for it.
 func (s *Store) Run(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -219,8 +240,15 @@ func (s *Store) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.saveAndTell()
+		case <-s.fresh:
+			// Keys come in crowds; one write is for all of them.
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(saveNew):
+			}
 		}
+		s.saveAndTell()
 	}
 }
 

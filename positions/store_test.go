@@ -2,6 +2,7 @@ package positions
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +57,35 @@ func TestPositionsSurviveARestart(t *testing.T) {
 	if _, ok := s.Get(awkward); ok {
 		t.Error("forgotten key is still there")
 	}
+}
+
+// A new key is on disk long before the second is over, and a restart can tell
+// when that was.
+func TestNewKeyIsSavedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s, _ := open(t, dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		synctest.Wait()
+		s.Set(Key{"s", "t", "new"}, "1")
+		time.Sleep(2 * saveNew)
+		synctest.Wait()
+		if entries, err := ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("on disk after %v: %v %v", 2*saveNew, entries, err)
+		}
+		cancel()
+		synctest.Wait()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before := s.SavedAt()
+		s, _ = open(t, dir)
+		defer s.Close()
+		if !before.IsZero() || s.SavedAt().IsZero() {
+			t.Errorf("saved at %v, and after a restart at %v", before, s.SavedAt())
+		}
+	})
 }
 
 func TestSecondDaemonIsRefused(t *testing.T) {

@@ -109,6 +109,10 @@ type Deps struct {
 	// input that is there at that moment starts as startAt says. Every input that appears
 	// later is read from its beginning.
 	FirstRun bool
+	// LastSaved is when the stored positions were last saved before this daemon
+	// started, by the clock of the file system; zero if there were none. What was
+	// born later cannot be known.
+	LastSaved time.Time
 	// Skipped counts things that could not be read and were left out, by
 	// reason (a metric label value), n at a time. Never nil.
 	Skipped func(reason string, n int)

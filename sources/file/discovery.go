@@ -79,7 +79,7 @@ func (d *discovery) start() {
 	d.first = d.src.deps.FirstRun && d.known.empty()
 	d.walked = []*input{}
 	d.walk()
-	restored := d.restore()
+	restored := append(d.restore(), d.bornAndRotated()...)
 	slices.SortStableFunc(restored, byAge)
 	slices.SortStableFunc(d.walked, byAge)
 	all := append(restored, d.walked...)
@@ -95,6 +95,12 @@ func (d *discovery) tell(in *input) {
 		in.predecessor = before.origin.Input
 	}
 	d.latest[in.origin.Path] = in
+	if in.start == "" {
+		// The beginning with the path in it, and not "": once it is stored, a
+		// file that was rotated before anything of it was answered is found again.
+		beginning := place{head: emptyHash, tail: emptyHash, path: in.path}
+		in.start = beginning.text()
+	}
 	d.found(in)
 }
 

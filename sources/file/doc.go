@@ -60,9 +60,12 @@
 // into a directory that is not watched within that time. A file that was
 // renamed while lbshipd was down is looked for by its inode in the directories
 // of the globs. One that was both created and renamed out of the globs while
-// lbshipd was down is not found; a glob that has the rotated names too (with
-// the compressed ones excluded) finds it. Without inotify, the same is true of
-// a file created and renamed between two looks at its directory (100 ms).
+// lbshipd was down is found if its name is that of a globbed path with something
+// added (app.log.1, app.log-20260102) and it was born after the positions were
+// last saved; not if it was compressed meanwhile, was moved elsewhere, or the file
+// system knows no birth times. A glob that has the rotated names too (with the
+// compressed ones excluded) finds it in any case. Without inotify, the same is true
+// of a file created and renamed between two looks at its directory (100 ms).
 //
 // A file is taken to be truncated when it is shorter than what was read of it,
 // and to be rewritten when the last KiB before the position is not what it

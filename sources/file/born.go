@@ -1,0 +1,93 @@
+package file
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// bornSlack is how much older than the last save of the positions a file may
+// be and still count as born since: the clock of the file system is coarse,
+// and a file's first position is saved a moment after the file was found.
+const bornSlack = time.Second
+
+// compressed are the endings of rotated files that cannot be read as they are.
+var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip"}
+
+// bornAndRotated finds the files that were created after the former daemon had
+// last saved its positions, and were rotated out of the globs before this one
+// could see them: app.log.1 of app.log. No position is stored for them, so
+// their birth decides. Where the file system knows no birth times they are not found.
+func (d *discovery) bornAndRotated() []*input {
+	since := d.src.deps.LastSaved
+	if d.src.deps.FirstRun || since.IsZero() {
+		return nil
+	}
+	var found []*input
+	for name := range d.dirs {
+		entries, err := os.ReadDir(name)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			path := join(name, e.Name())
+			first := d.rotatedFrom(name, e.Name())
+			if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() {
+				continue
+			}
+			if in := d.openBorn(path, first, since.Add(-bornSlack)); in != nil {
+				found = append(found, in)
+			}
+		}
+	}
+	return found
+}
+
+// rotatedFrom returns the path in the globs that a file of that name was
+// rotated from, judged by its name: something was added to it behind a ".", "-",
+// "_" or "~" ("app.log.1", "app.log-20260102", "app.log.2026-01-02-03"). "" if none.
+func (d *discovery) rotatedFrom(dir, name string) string {
+	for {
+		i := strings.LastIndexAny(name, ".-_~")
+		if i <= 0 {
+			return ""
+		}
+		name = name[:i]
+		if path := join(dir, name); d.src.globs.match(path) {
+			return path
+		}
+	}
+}
+
+// openBorn makes the file at path an input if it was born after since.
+func (d *discovery) openBorn(path, first string, since time.Time) *input {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil
+	}
+	fd := int(f.Fd())
+	_, id, mode, err := fstat(fd)
+	born := birth(fd)
+	if err != nil || mode&syscall.S_IFMT != syscall.S_IFREG || d.inputs[id] != nil || born == 0 || int64(born) < since.UnixNano() {
+		f.Close()
+		return nil
+	}
+	for _, ending := range compressed {
+		if filepath.Ext(path) == ending {
+			f.Close()
+			d.complain(path, "rotated_compressed", "it was created, rotated and compressed while no daemon ran; it may hold lines that were never read")
+			return nil
+		}
+	}
+	in, adopted := d.newInput(f, fd, id, first)
+	if adopted {
+		// Known after all, and restore has not wanted it: it was read to its end.
+		delete(d.inputs, id)
+		f.Close()
+		return nil
+	}
+	in.leave(time.Now())
+	return in
+}

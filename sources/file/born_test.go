@@ -1,0 +1,72 @@
+package file
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// A file that was created and rotated away while no daemon ran is found by its
+// birth and its name; one that a former daemon may have read is not read again.
+func TestBornAndRotatedWhileDown(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"app.log", "app.log.1", "app.log-20260102", "app.log.2026-01-02-03", "app.log.2.gz", "other.txt", "application.1"} {
+		write(t, filepath.Join(dir, name), name+"\n")
+	}
+	for _, c := range []struct {
+		name  string
+		saved time.Time
+		first bool
+		want  []string // contents, the names of the files
+	}{
+		{"saved before they were born", time.Now().Add(-time.Minute), false, []string{"app.log", "app.log-20260102", "app.log.1", "app.log.2026-01-02-03"}},
+		{"saved after they were born", time.Now().Add(time.Minute), false, []string{"app.log"}},
+		{"never saved", time.Time{}, false, []string{"app.log"}},
+		{"first run", time.Now().Add(-time.Minute), true, []string{"app.log"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			src := testSource(t, filepath.Join(dir, "*.log"), 0)
+			src.deps.LastSaved, src.deps.FirstRun = c.saved, c.first
+			skipped := map[string]int{}
+			src.deps.Skipped = func(reason string, n int) { skipped[reason] += n }
+			var got []string
+			d := newDiscovery(src, func(in sources.Input) {
+				if in.Origin().Path != filepath.Join(dir, "app.log") {
+					t.Errorf("path %s", in.Origin().Path)
+				}
+				got = append(got, string(readFirst(t, in)))
+			})
+			defer d.close()
+			d.start()
+			slices.Sort(got)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if wantSkipped := len(c.want) > 1; (skipped["rotated_compressed"] == 1) != wantSkipped {
+				t.Errorf("skipped %v", skipped)
+			}
+		})
+	}
+}
+
+// readFirst reads the first line of an input from where it starts.
+func readFirst(t *testing.T, in sources.Input) []byte {
+	t.Helper()
+	r, err := in.Open(in.Start())
+	must(t, err)
+	defer r.Close()
+	b := record.NewBatch()
+	defer b.Release()
+	for range 10 {
+		must(t, r.Read(b))
+		if len(b.Records) > 0 {
+			return slices.Clone(b.Records[0].Line)
+		}
+	}
+	return fmt.Append(nil, "nothing in ", in.Origin().Input)
+}
