@@ -124,7 +124,9 @@ func (d *directories) listDir(dir string, found []string) []string {
 }
 
 // watch asks for news of a directory or, until it exists, of the nearest one
-// above it that does. Watching twice is once.
+// above it that does. Watching twice is once. One that exists and cannot be
+// watched (no permission, no watches left) is left to the listings at
+// intervals: climbing from it would come back to it for ever.
 func (d *directories) watch(dir string) {
 	if d.notify < 0 {
 		return
@@ -132,7 +134,7 @@ func (d *directories) watch(dir string) {
 	for at := dir; ; {
 		_, err := unix.InotifyAddWatch(d.notify, at, watchMask)
 		switch up := filepath.Dir(at); {
-		case err != nil && up != at:
+		case err == unix.ENOENT && up != at:
 			at = up
 		case err == nil && at != dir && exists(dir):
 			at = dir // made between the two
