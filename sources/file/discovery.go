@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -258,7 +259,10 @@ func (d *discovery) complain(path, reason, detail string) {
 	}
 	d.complaints[path] = reason
 	d.src.skipped(reason, 1)
-	d.src.deps.Log.Warn("a file is left out", "source", d.src.name, "path", path, "reason", reason, "detail", detail)
+	if strings.HasSuffix(detail, fs.ErrPermission.Error()) {
+		detail += ": run lbshipd as root, or give its user or a group of that user (on Debian: adm) the right to read it"
+	}
+	d.src.deps.Log.Warn("a file is left out", "path", path, "reason", reason, "detail", detail)
 }
 
 // forget drops inputs that have ended.

@@ -49,7 +49,7 @@ func (d *discovery) handle(events []event) {
 		e := &events[i]
 		switch {
 		case e.mask&unix.IN_Q_OVERFLOW != 0:
-			d.src.deps.Log.Warn("events of directories were lost; looking at all of them", "source", d.src.name)
+			d.src.deps.Log.Warn("events of directories were lost; looking at all of them")
 			d.nextWalk = now
 		case e.mask&unix.IN_IGNORED != 0:
 			d.lostWatch(e.watch, now)
@@ -138,7 +138,7 @@ func (d *discovery) vanished(path string, e *event, now time.Time) {
 			d.moves.carried[e.cookie] = mv
 		} else if mv.missed {
 			d.src.skipped("deleted_unread", 1)
-			d.src.deps.Log.Warn("a file was deleted before it could be opened", "source", d.src.name, "path", mv.first)
+			d.src.deps.Log.Warn("a file was deleted before it could be opened", "path", mv.first)
 		}
 	}
 	if d.src.globs.match(path) {
@@ -188,5 +188,5 @@ func (d *discovery) sayPolling(err error) {
 	}
 	d.saidPoll = true
 	d.src.deps.Log.Warn("directories are looked at in intervals, for inotify cannot be had",
-		"source", d.src.name, "error", err, "interval", d.src.dirPoll)
+		"error", err, "interval", d.src.dirPoll)
 }

@@ -83,7 +83,7 @@ func (d *discovery) restore() []*input {
 	for key, paths := range wanted {
 		d.src.skipped("vanished_file", 1)
 		d.src.deps.Log.Warn("a file that was being read is gone; what was written to it since is lost",
-			"source", d.src.name, "path", paths[0], "input", key)
+			"path", paths[0], "input", key)
 	}
 	return restored
 }

@@ -26,6 +26,7 @@ type directories struct {
 	notify int      // inotify descriptor, -1 if there is none
 	heard  bool
 	next   time.Time // of the next listing without a reason
+	denied []error   // why directories could not be listed, of the last listing
 }
 
 func newDirectories(root string, files []string) *directories {
@@ -73,7 +74,7 @@ const watchMask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.
 
 // list returns the paths of all journal files there are.
 func (d *directories) list(now time.Time) []string {
-	d.next, d.heard = now.Add(rescanAfter), false
+	d.next, d.heard, d.denied = now.Add(rescanAfter), false, nil
 	if len(d.files) > 0 {
 		return d.files
 	}
@@ -113,6 +114,9 @@ func (d *directories) listDir(dir string, found []string) []string {
 	d.watch(dir) // before listing, so that nothing falls in between
 	entries, err := os.ReadDir(dir)
 	if err != nil {
+		if !isGone(err) {
+			d.denied = append(d.denied, err)
+		}
 		return found
 	}
 	for _, e := range entries {

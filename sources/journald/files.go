@@ -3,6 +3,7 @@ package journald
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -16,6 +17,12 @@ func (j *journal) rescan(first bool) {
 	for _, path := range j.dirs.list(now) {
 		if key, ok := j.found(path, now, first); ok {
 			seen[key] = true
+		}
+	}
+	for _, err := range j.dirs.denied {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			j.cannotOpen(at.Path, now, err)
 		}
 	}
 	for _, f := range j.order {
@@ -76,6 +83,11 @@ func (j *journal) replaced(f *file, path string) bool {
 // being made has no header yet.
 func (j *journal) cannotOpen(path string, now time.Time, err error) {
 	since, known := j.failing[path]
+	if !known && errors.Is(err, fs.ErrPermission) {
+		// That does not pass by itself in a moment.
+		since, known = now.Add(-rescanAfter), true
+		err = fmt.Errorf("%w: run lbshipd as root or with the group systemd-journal", err)
+	}
 	if !known {
 		j.failing[path] = now
 		j.dirs.next = now.Add(rescanAfter / 20)

@@ -123,7 +123,7 @@ func (s *Source) tell() func(string, uint64, string, error) {
 		if told++; told > toldMax || s.deps.Log == nil {
 			return
 		}
-		s.deps.Log.Warn("skipped what cannot be read in a journal file", "source", s.cfg.Name,
+		s.deps.Log.Warn("skipped what cannot be read in a journal file",
 			"file", path, "offset", off, "reason", reason, "error", err, "further_not_named", told == toldMax)
 	}
 }
