@@ -27,7 +27,7 @@ func banner(w io.Writer, o *runOptions, cfg *config.Config, admin string) {
 		fmt.Fprintf(t, "  sends to\t%s\n", describeTarget(&cfg.Targets[i]))
 	}
 	fmt.Fprintf(t, "  state\t%s\n", filepath.Join(o.dataDir, "positions"))
-	fmt.Fprintf(t, "  admin\thttp://%s/metrics, /-/ready, /-/healthy, /version\n", admin)
+	fmt.Fprintf(t, "  admin\t%s\n", admin)
 	t.Flush()
 	if o.config == "" {
 		fmt.Fprint(w, `To change that, write a YAML file with sources and targets (see docs/configuration.md), then

@@ -20,7 +20,8 @@ as a warning and does not change the exit code.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := config.Load(args[0])
 			if err != nil {
-				fmt.Fprintln(c.ErrOrStderr(), err)
+				err = configFileHint(err)
+				fmt.Fprintln(c.ErrOrStderr(), err.Error()+hint(err))
 				return failedError{}
 			}
 			for _, w := range cfg.Warnings() {

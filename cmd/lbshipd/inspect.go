@@ -37,6 +37,9 @@ which a restart goes on. The daemon may be running; its file is only read.`,
 			if errors.Is(err, os.ErrNotExist) {
 				return fmt.Errorf("%s holds no positions: has lbshipd run with --data-dir %s?", filepath.Clean(dir), dir)
 			}
+			if errors.Is(err, os.ErrPermission) {
+				return hintedError{err, permissionHint("the data directory")}
+			}
 			if err != nil {
 				return err
 			}

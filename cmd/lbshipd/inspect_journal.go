@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,11 @@ skipped, and named on standard error.`,
 			}
 			if len(o.Directories) > 0 && len(o.Files) > 0 {
 				return usageError{fmt.Errorf("--directory and --file exclude each other")}
+			}
+			for _, match := range args {
+				if !strings.Contains(match, "=") {
+					return usageError{fmt.Errorf("%q: want FIELD=VALUE, as journalctl takes it", match)}
+				}
 			}
 			o.Matches = args
 			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))

@@ -47,17 +47,17 @@ func main() {
 
 // execute runs the command line and returns the exit code.
 func execute(root *cobra.Command) int {
-	err := root.ExecuteContext(context.Background())
+	asked, err := root.ExecuteContextC(context.Background())
 	if err == nil {
 		return 0
 	}
 	if errors.As(err, new(failedError)) {
 		return exitFailed
 	}
-	fmt.Fprintln(root.ErrOrStderr(), "lbshipd: "+err.Error())
+	fmt.Fprintln(root.ErrOrStderr(), "lbshipd: "+err.Error()+hint(err))
 	var usage usageError
 	if errors.As(err, &usage) {
-		fmt.Fprintln(root.ErrOrStderr(), "See: lbshipd --help")
+		fmt.Fprintln(root.ErrOrStderr(), "See: "+asked.CommandPath()+" --help")
 		return exitUsage
 	}
 	return exitFailed
@@ -69,11 +69,13 @@ func newRoot() *cobra.Command {
 		Short:         "Ships logs from journald and files to Loki and syslog, losing nothing",
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       ownVersion(),
 		Args:          noArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate("lbshipd {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(unknownFlag)
 	root.AddCommand(newRun(), newCheck(), newInspect(), newVersion())
 	return root
 }
@@ -81,7 +83,14 @@ func newRoot() *cobra.Command {
 // noArgs refuses arguments, as wrong usage.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown command or argument %q for %q", args[0], c.CommandPath())}
+		text := fmt.Sprintf("unknown command or argument %q for %q", args[0], c.CommandPath())
+		c.SuggestionsMinimumDistance = 2
+		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+			text += fmt.Sprintf("; did you mean %q?", c.CommandPath()+" "+like[0])
+		} else if c.Flags().Lookup("config") != nil {
+			text += fmt.Sprintf("; did you mean %q?", "--config "+args[0])
+		}
+		return usageError{errors.New(text)}
 	}
 	return nil
 }

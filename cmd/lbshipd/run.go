@@ -111,7 +111,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	}
 	first := <-events
 	if first.Err != nil {
-		return configError(stderr, first.Err)
+		return configError(stderr, configFileHint(first.Err))
 	}
 
 	host, err := os.Hostname()
@@ -120,7 +120,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	}
 	store, err := positions.Open(o.dataDir, log)
 	if err != nil {
-		return err
+		return dataDirHint(err)
 	}
 	defer store.Close()
 	registry := prometheus.NewRegistry()
@@ -175,7 +175,7 @@ func (d *running) listen(registry *prometheus.Registry) error {
 	}
 	var err error
 	if d.admin, err = net.Listen("tcp", d.o.listen); err != nil {
-		return fmt.Errorf("opening the admin port (--listen): %w", err)
+		return listenHint(fmt.Errorf("opening the admin port (--listen): %w", err))
 	}
 	server := admin.NewServer(d.sup, registry, ownVersion())
 	server.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
@@ -195,10 +195,10 @@ func (d *running) run(ctx context.Context, first filestore.Event, events <-chan 
 		d.sup.Stop(canceled())
 		return err
 	}
-	address := "(off)"
+	address := "off"
 	if d.admin != nil {
 		defer d.admin.Close()
-		address = d.admin.Addr().String()
+		address = "http://" + d.admin.Addr().String() + "/metrics, /-/ready, /-/healthy, /version"
 	}
 	banner(d.stderr, d.o, first.Config, address)
 	d.warn(first.Config)

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Whoever mistypes, or asks for what cannot be, is told what to do.
+func TestMistakesAreAnsweredHelpfully(t *testing.T) {
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "missing.yaml")
+	for _, c := range []struct {
+		args string
+		code int
+		says []string
+	}{
+		{"rn", 2, []string{`did you mean "lbshipd run"?`, "See: lbshipd --help"}},
+		{"inspect jornal", 2, []string{`did you mean "lbshipd inspect journal"?`, "See: lbshipd inspect --help"}},
+		{"run --confg x", 2, []string{"did you mean --config?", "See: lbshipd run --help"}},
+		{"run x.yaml", 2, []string{`did you mean "--config x.yaml"?`}},
+		{"run --wibble", 2, []string{"unknown flag: --wibble\n"}},
+		{"inspect journal PRIORITY", 2, []string{"want FIELD=VALUE"}},
+		{"check " + missing, 1, []string{"no such file", "path of a file that exists"}},
+		{"run --config " + missing, 1, []string{"no such file", "path of a file that exists"}},
+		{"run --listen off --data-dir /proc/lbshipd", 1, []string{"--data-dir"}},
+		{"run --listen 1 --data-dir " + dir, 1, []string{"HOST:PORT", "--listen off"}},
+	} {
+		root, out := newRoot(), &bytes.Buffer{}
+		root.SetArgs(strings.Fields(c.args))
+		root.SetOut(out)
+		root.SetErr(out)
+		if code := execute(root); code != c.code {
+			t.Errorf("%s: exit code %d, want %d", c.args, code, c.code)
+		}
+		for _, want := range c.says {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s does not say %q:\n%s", c.args, want, out)
+			}
+		}
+	}
+}
