@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,8 +58,8 @@ func (t *tape) end() {
 	t.grown = make(chan struct{})
 }
 
-// tapeSource is a source with one input, and another one in its place once
-// rotate gives it.
+// tapeSource is a source with one input, and another one in its place whenever
+// rotate gives it: "next", "nextnext" and so on.
 type tapeSource struct {
 	tape   *tape
 	rotate chan *tape
@@ -67,13 +68,17 @@ type tapeSource struct {
 
 func (s *tapeSource) Run(ctx context.Context, found func(sources.Input)) error {
 	found(&tapeInput{s, s.tape, &record.Origin{Source: s.cfg.Name, Input: "tape", Path: "/tape"}, ""})
-	select {
-	case next := <-s.rotate:
-		found(&tapeInput{s, next, &record.Origin{Source: s.cfg.Name, Input: "next", Path: "/tape"}, "tape"})
-		<-ctx.Done()
-	case <-ctx.Done():
+	before := "tape"
+	for {
+		select {
+		case next := <-s.rotate:
+			name := "next" + strings.TrimPrefix(before, "tape")
+			found(&tapeInput{s, next, &record.Origin{Source: s.cfg.Name, Input: name, Path: "/tape"}, before})
+			before = name
+		case <-ctx.Done():
+			return nil
+		}
 	}
-	return nil
 }
 
 type tapeInput struct {

@@ -23,7 +23,8 @@ const (
 // offers each batch to all of them.
 //
 // Life: inputRun starts it in a goroutine of its own; it ends when its context
-// does, when the input is at its end, or when it has reached until.
+// does, when the input is at its end, or when it has reached until. done is
+// closed once nothing of it is at work any more.
 type feed struct {
 	run    *inputRun
 	lanes  []*lane // changed by the feed's goroutine alone, with run.mu held
@@ -42,7 +43,6 @@ type feed struct {
 }
 
 func (f *feed) loop(ctx context.Context) {
-	defer close(f.done)
 	reader := f.open(ctx)
 	if reader == nil {
 		return

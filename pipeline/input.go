@@ -30,7 +30,9 @@ type inputRun struct {
 	feeds   []*feed
 	stopped bool            // feeds are being stopped: none is to be started
 	first   *inputRun       // whose place this one took, until all targets had it
-	over    bool            // the input has ended for all
+	waiting int             // targets that must not have it yet
+	eof     bool            // a feed has read it to its very end
+	over    bool            // all targets had all of it, or another run took over
 	passed  map[string]bool // targets that had all of it once
 	swap    bool            // which of two groups waits in the next try to meet
 }
@@ -41,15 +43,21 @@ func (r *inputRun) setTargets(targets []*target) {
 	r.ops.Lock()
 	defer r.ops.Unlock()
 	r.halt()
+	r.mu.Lock()
+	have := r.lanes
+	r.mu.Unlock()
 	var lanes []*lane
 	for _, t := range targets {
 		l := r.laneFor(t)
+		if !slices.Contains(have, l) {
+			l.revive() // what it has finished was another run of this input
+		}
 		if r.mayHave(t) {
 			lanes = append(lanes, l)
 		}
 	}
 	r.mu.Lock()
-	r.lanes = lanes
+	r.lanes, r.waiting = lanes, len(targets)-len(lanes)
 	r.mu.Unlock()
 	r.resume()
 }
@@ -150,10 +158,14 @@ func (r *inputRun) laneFor(t *target) *lane {
 	return t.addLane(store, source, input, pos)
 }
 
-// live returns a lane of the feed with the most lanes, nil if there is none.
+// live returns a lane that had all there is, or else one of the feed with the
+// most lanes, nil if there is none.
 func (r *inputRun) live() *lane {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if i := slices.IndexFunc(r.lanes, (*lane).hasFinished); i >= 0 {
+		return r.lanes[i]
+	}
 	groups := group(r.lanes)
 	if len(groups) == 0 {
 		return nil
@@ -203,7 +215,7 @@ func (r *inputRun) halt() {
 func (r *inputRun) resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.src.ctx.Err() != nil {
+	if r.src.ctx.Err() != nil || r.over {
 		return
 	}
 	r.stopped = false
@@ -219,6 +231,7 @@ func (r *inputRun) start(lanes []*lane, until record.Position) *feed {
 		proc: r.src.newProcessor(), cancel: cancel, done: make(chan struct{})}
 	r.feeds = append(r.feeds, f)
 	go func() {
+		defer close(f.done)
 		f.loop(ctx)
 		cancel()
 		if f.eof {
@@ -234,7 +247,10 @@ func (r *inputRun) startAlone(f *feed, l *lane) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped {
-		return // whoever stops the feeds groups the lanes anew
+		// Whoever stops the feeds groups the lanes anew. This one must not go
+		// on with a lane that has missed a batch.
+		f.cancel()
+		return
 	}
 	r.src.log.Info("target has fallen behind: what it missed is read again for it alone",
 		"target", l.target.name, "path", r.input.Origin().Path)
@@ -301,25 +317,16 @@ func (r *inputRun) canMeet() bool {
 	return n >= 2
 }
 
-// ended notes that a feed has read the input to its very end. When all have,
-// the input is forgotten.
+// ended notes that a feed has read the input to its very end.
 func (r *inputRun) ended(f *feed) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, l := range f.lanes {
 		l.finish()
-		l.target.dropLane(l.key.Source, l.key.Input)
-	}
-	r.mu.Lock()
-	for _, l := range f.lanes {
 		r.pass(l.target)
 	}
-	r.lanes = slices.DeleteFunc(r.lanes, func(l *lane) bool { _, finished := l.state(); return finished })
 	r.feeds = slices.DeleteFunc(slices.Clone(r.feeds), func(have *feed) bool { return have == f })
-	over := len(r.lanes) == 0
-	r.over = r.over || over
-	r.mu.Unlock()
-	if over {
-		r.src.forget(r)
-	}
+	r.eof = true
 }
 
 // behind counts, by target, the lanes that are not in the largest feed.

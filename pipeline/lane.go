@@ -37,6 +37,12 @@ func (l *lane) state() (record.Position, bool) {
 	return l.next, l.finished
 }
 
+// hasFinished reports whether the input is at its very end.
+func (l *lane) hasFinished() bool {
+	_, finished := l.state()
+	return finished
+}
+
 // rebase makes the lane go on elsewhere: its position turned out to be stale.
 func (l *lane) rebase(p record.Position) {
 	l.mu.Lock()
@@ -79,22 +85,27 @@ func (l *lane) skip(after record.Position) {
 func (l *lane) ack(seq uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	low, moved := l.tracker.ack(seq)
-	switch {
-	case l.finished && l.tracker.idle():
-		l.store.Forget(l.key)
-	case moved:
+	if low, moved := l.tracker.ack(seq); moved {
 		l.store.Set(l.key, low)
 	}
 }
 
-// finish says that the input will never yield more; its position is forgotten
-// once all is answered.
-func (l *lane) finish() {
+// finish says that the input will never yield more.
+func (l *lane) finish() { l.setFinished(true) }
+
+// revive says that the input is read anew and may yield more all the same.
+func (l *lane) revive() { l.setFinished(false) }
+
+func (l *lane) setFinished(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.finished = true
-	if l.tracker.idle() {
-		l.store.Forget(l.key)
-	}
+	l.finished = on
+}
+
+// answered reports whether the target has had all of the input, which will
+// never yield more, and has answered for it.
+func (l *lane) answered() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.finished && l.tracker.idle()
 }

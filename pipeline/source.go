@@ -149,10 +149,12 @@ func (r *sourceRun) start(ctx context.Context, targets []*target) {
 func (r *sourceRun) found(in sources.Input) {
 	id := in.Origin().Input
 	r.mu.Lock()
-	if _, ok := r.inputs[id]; ok {
-		r.mu.Unlock()
+	have := r.inputs[id]
+	r.mu.Unlock()
+	if have != nil && !have.retire() {
 		return
 	}
+	r.mu.Lock()
 	run := &inputRun{src: r, input: in}
 	if s, ok := in.(sources.Successor); ok {
 		run.first = r.inputs[s.Predecessor()]

@@ -54,6 +54,8 @@ type Supervisor struct {
 	tick   context.CancelFunc
 	ticked chan struct{}
 
+	swapping sync.Mutex // held while a configuration is made to run
+
 	mu      sync.Mutex
 	cfg     *config.Config
 	sources map[string]*sourceRun
@@ -174,6 +176,8 @@ func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, e
 // swap makes the plan run: changed sources stop, changed targets drain while
 // all others go on, then what is new starts where the old has stopped.
 func (s *Supervisor) swap(p *plan) {
+	s.swapping.Lock()
+	defer s.swapping.Unlock()
 	wantSources, wantTargets := names(p.cfg)
 	s.mu.Lock()
 	var oldSources []*sourceRun
@@ -321,6 +325,7 @@ func (s *Supervisor) Stop(ctx context.Context) int64 {
 			mu.Unlock()
 		}
 	})
+	each(s.sourceList(), (*sourceRun).settle)
 	s.cancel()
 	return left
 }
@@ -332,7 +337,20 @@ func (s *Supervisor) housekeep(ctx context.Context) {
 		for _, r := range s.sourceList() {
 			r.meet()
 		}
+		s.settle()
 		s.Sample()
+	}
+}
+
+// settle forgets inputs that are done with; not while targets are being
+// replaced: what one had not answered, another is to have.
+func (s *Supervisor) settle() {
+	if !s.swapping.TryLock() {
+		return
+	}
+	defer s.swapping.Unlock()
+	for _, r := range s.sourceList() {
+		r.settle()
 	}
 }
 

@@ -242,7 +242,7 @@ func TestInputThatEndsIsForgottenOnceAllIsAnswered(t *testing.T) {
 	h.apply(simpleConfig("app", "a"))
 	await(t, "the input to be found", func() bool { return h.run("app") != nil })
 	h.tapes["app"].end()
-	await(t, "the input to be forgotten", func() bool { return h.run("app") == nil })
+	await(t, "the end to be read", func() bool { return h.feeds("app") == 0 })
 	key := positions.Key{Source: "app", Target: "a", Input: "tape"}
 	if _, ok := h.store.Get(key); !ok {
 		t.Error("the position is forgotten before the target has answered")
@@ -250,6 +250,7 @@ func TestInputThatEndsIsForgottenOnceAllIsAnswered(t *testing.T) {
 	h.shelves["a"].hold(false)
 	h.awaitLines("a", 10)
 	await(t, "the position to be forgotten", func() bool { _, ok := h.store.Get(key); return !ok })
+	await(t, "the input to be forgotten", func() bool { return h.run("app") == nil })
 	h.stop(5 * time.Second)
 }
 

@@ -1,0 +1,112 @@
+package pipeline
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/positions"
+)
+
+// A target that is dead over several rotations must be given every file, also
+// those that the others have read to the end and that it was not yet allowed to
+// begin with.
+func TestDeadTargetIsGivenEveryFileOfAChainOfRotations(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 3000)...)
+	h.shelves["slow"], h.shelves["quick"] = newShelf(), newShelf()
+	h.shelves["slow"].hold(true)
+	h.open()
+	cfg := simpleConfig("app", "quick", "slow")
+	cfg.Targets[1].QueueBytes = 16 << 10
+	h.apply(cfg)
+	h.awaitLines("quick", 3000)
+	second := newTape(numbered(3000, 6000)...)
+	h.rotate <- second
+	h.awaitLines("quick", 6000)
+	h.tapes["app"].end()
+	second.end()
+	h.rotate <- newTape(numbered(6000, 9000)...)
+	h.awaitLines("quick", 9000)
+	h.shelves["slow"].hold(false)
+	h.awaitLines("slow", 9000)
+	for _, name := range []string{"slow", "quick"} {
+		if got := h.shelves[name].got(); !slices.Equal(got, numbered(0, 9000)) {
+			t.Errorf("%s: lines are not each there once in order", name)
+		}
+	}
+	await(t, "the files that have ended to be forgotten", func() bool { return h.run("app") != nil })
+	h.stop(5 * time.Second)
+	for _, e := range h.store.Entries("app") {
+		if e.Input == "tape" || e.Input == "next" {
+			t.Errorf("the position of %s at %s is still stored", e.Input, e.Target)
+		}
+	}
+}
+
+// What was read to the end, but not answered, is read again when its target
+// is changed.
+func TestChangedTargetIsGivenTheRestOfAnInputThatEnded(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 10)...)
+	h.shelves["a"] = newShelf()
+	h.shelves["a"].hold(true)
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	await(t, "the lines to be queued", func() bool { return h.queued("a") == 10 })
+	h.tapes["app"].end()
+	await(t, "the end to be read", func() bool { return h.feeds("app") == 0 })
+	broken := h.shelves["a"]
+	h.shelves["a"] = newShelf()
+	cfg := simpleConfig("app", "a")
+	cfg.Targets[0].QueueBytes = 2 << 20
+	h.apply(cfg)
+	h.awaitLines("a", 10)
+	if got := broken.got(); len(got) != 0 {
+		t.Errorf("the broken target was given %d lines", len(got))
+	}
+	h.stop(5 * time.Second)
+}
+
+// A target that had all of an input is not given it again because another one
+// has not: not by a reload, and not by a restart.
+func TestInputThatEndedIsNotRepeatedForTheTargetThatHadIt(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 3000)...)
+	h.shelves["slow"], h.shelves["quick"], h.shelves["third"] = newShelf(), newShelf(), newShelf()
+	h.shelves["slow"].hold(true)
+	h.open()
+	cfg := simpleConfig("app", "quick", "slow")
+	cfg.Targets[1].QueueBytes = 16 << 10
+	h.apply(cfg)
+	h.awaitLines("quick", 3000)
+	h.tapes["app"].end()
+	await(t, "quick to be at the end", func() bool { return h.feeds("app") == 1 })
+	await(t, "quick to have answered", func() bool { return h.queued("quick") == 0 })
+	more := simpleConfig("app", "quick", "slow", "third")
+	more.Targets[1].QueueBytes = 16 << 10
+	h.apply(more)
+	h.apply(cfg)
+	cfg.Sources[0].Labels = map[string]string{"round": "two"}
+	h.apply(cfg)
+	h.stop(50 * time.Millisecond)
+	h.shelves["slow"].hold(false)
+	h.open()
+	h.apply(cfg)
+	h.awaitLines("slow", 3000)
+	await(t, "the input to be forgotten", func() bool { return h.run("app") == nil })
+	h.awaitLines("quick", 3000)
+	h.stop(5 * time.Second)
+	for _, name := range []string{"slow", "quick", "third"} {
+		if p, ok := h.store.Get(positions.Key{Source: "app", Target: name, Input: "tape"}); ok {
+			t.Errorf("the position %s at %s is still stored", p, name)
+		}
+	}
+}
+
+// queued counts the records that a target has not answered for.
+func (h *house) queued(name string) int64 {
+	h.sup.mu.Lock()
+	defer h.sup.mu.Unlock()
+	return h.sup.targets[name].queued()
+}
