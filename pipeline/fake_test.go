@@ -32,6 +32,8 @@ type tape struct {
 	ended bool
 	grown chan struct{}
 	opens int
+
+	broken error // of every Read; set before it is opened
 }
 
 func newTape(lines ...string) *tape { return &tape{lines: lines, grown: make(chan struct{})} }
@@ -145,7 +147,10 @@ func (r *tapeReader) Wait(ctx context.Context) error {
 func (r *tapeReader) Read(b *record.Batch) error {
 	r.tape.mu.Lock()
 	defer r.tape.mu.Unlock()
-	b.Before = tapePosition(r.at)
+	b.Before, b.After = tapePosition(r.at), tapePosition(r.at)
+	if r.tape.broken != nil {
+		return r.tape.broken
+	}
 	start := r.at
 	b.PositionAt = func(rec *record.Record) record.Position { return tapePosition(int(rec.Offset)) }
 	for n := 1 + rand.IntN(20); n > 0 && r.at < len(r.tape.lines) && r.at != r.until; n-- {

@@ -37,6 +37,8 @@ type feed struct {
 	atEnd  atomic.Bool // the reader had to wait since this was last cleared
 
 	waiting atomic.Int64 // since when the reader waits, in Unix ns; 0: it does not
+	waited  atomic.Int64 // when the reader last had to wait, in Unix ns
+	failing atomic.Int64 // since when every try to open or read fails, in Unix ns; 0: it does not
 
 	heldUp    time.Duration // by full queues, since heldSince
 	heldSince time.Time
@@ -69,14 +71,21 @@ func (f *feed) loop(ctx context.Context) {
 		var gap *sources.GapError
 		switch {
 		case err != nil && !errors.As(err, &gap):
-			f.run.src.readFailed(f.run.input, err)
+			f.failed(err)
 			if !sleep(ctx, retry.Next()) {
 				return
 			}
 		default:
+			f.failing.Store(0)
 			retry.Reset()
 		}
 	}
+}
+
+// failed notes that the input could not be opened or read.
+func (f *feed) failed(err error) {
+	f.failing.CompareAndSwap(0, time.Now().UnixNano())
+	f.run.src.readFailed(f.run.input, err)
 }
 
 // wait waits for the reader; a part that is held back for too long wakes it.
@@ -95,6 +104,7 @@ func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
 	f.waiting.Store(0)
 	if time.Since(start) > time.Millisecond {
 		f.atEnd.Store(true)
+		f.waited.Store(start.UnixNano())
 	}
 	// If only the limit has passed, Read finds out what there is.
 	return err == nil || limited != ctx && ctx.Err() == nil
@@ -112,7 +122,7 @@ func (f *feed) open(ctx context.Context) sources.Reader {
 			f.stale(err)
 			continue
 		}
-		f.run.src.readFailed(f.run.input, err)
+		f.failed(err)
 		sleep(ctx, retry.Next())
 	}
 	return nil

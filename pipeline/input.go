@@ -30,6 +30,7 @@ type inputRun struct {
 	feeds   []*feed
 	stopped bool            // feeds are being stopped: none is to be started
 	first   *inputRun       // whose place this one took, until all targets had it
+	born    time.Time       // when it was found
 	waiting int             // targets that must not have it yet
 	eof     bool            // a feed has read it to its very end
 	over    bool            // all targets had all of it, or another run took over
@@ -93,23 +94,32 @@ func (r *inputRun) mayHave(t *target) bool {
 	r.mu.Lock()
 	first := r.first
 	r.mu.Unlock()
-	return first == nil || first.drained(t)
+	return first == nil || first.drained(t, r.born)
 }
 
 // drainedAfter is how long a feed must have waited at the end of an input for
 // the input to count as drained: longer than a reader needs to see news.
 const drainedAfter = 60 * time.Millisecond
 
-// drained reports whether the target was given all that the input held, once.
-func (r *inputRun) drained(t *target) bool {
+// An input that somebody goes on writing to, or that cannot be read, holds its
+// successor up no longer than this.
+var (
+	busyFor    = 5 * time.Second  // since the successor was found
+	failingFor = 10 * time.Second // without one good read
+)
+
+// drained reports whether the target was given all that the input held, once,
+// when its successor was found, or as much of it as can be had.
+func (r *inputRun) drained(t *target, successor time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over || r.passed[t.name] {
 		return true
 	}
 	for _, f := range r.feeds {
-		since := f.waiting.Load()
-		if since == 0 || time.Since(time.Unix(0, since)) < drainedAfter {
+		quiet := longer(f.waiting.Load(), drainedAfter)
+		busy := time.Since(successor) > busyFor && f.waited.Load() > successor.Add(busyFor).UnixNano()
+		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue
 		}
 		for _, l := range f.lanes {
@@ -120,6 +130,11 @@ func (r *inputRun) drained(t *target) bool {
 		}
 	}
 	return false
+}
+
+// longer reports whether since, in Unix ns, is set and further back than d.
+func longer(since int64, d time.Duration) bool {
+	return since != 0 && time.Since(time.Unix(0, since)) >= d
 }
 
 // pass notes that the target was given all. r.mu is held.

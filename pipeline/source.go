@@ -155,7 +155,7 @@ func (r *sourceRun) found(in sources.Input) {
 		return
 	}
 	r.mu.Lock()
-	run := &inputRun{src: r, input: in}
+	run := &inputRun{src: r, input: in, born: time.Now()}
 	if s, ok := in.(sources.Successor); ok {
 		run.first = r.inputs[s.Predecessor()]
 	}

@@ -1,0 +1,95 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// impatient makes successors wait a short time only.
+func impatient(t *testing.T) {
+	busy, failing := busyFor, failingFor
+	busyFor, failingFor = 50*time.Millisecond, 50*time.Millisecond
+	t.Cleanup(func() { busyFor, failingFor = busy, failing })
+}
+
+// A writer that never lets go of a file that was rotated away must not keep
+// what others write to the new one from being read.
+func TestFileThatIsWrittenForEverDoesNotHoldUpItsSuccessor(t *testing.T) {
+	impatient(t)
+	h := newHouse(t)
+	h.tapes["app"] = newTape("old")
+	h.shelves["a"] = newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	h.awaitLines("a", 1)
+	ctx, stop := context.WithCancel(t.Context())
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		for sleep(ctx, 10*time.Millisecond) {
+			h.tapes["app"].write("old")
+		}
+	}()
+	h.rotate <- newTape("new")
+	await(t, "the new file", func() bool { return slices.Contains(h.shelves["a"].got(), "new") })
+	stop()
+	<-wrote
+	h.stop(5 * time.Second)
+}
+
+// A file that cannot be read any more (a bad disk, a stale network mount) must
+// not keep the next one from being read.
+func TestFileThatCannotBeReadDoesNotHoldUpItsSuccessor(t *testing.T) {
+	impatient(t)
+	h := newHouse(t)
+	h.tapes["app"] = newTape("old")
+	h.tapes["app"].broken = errors.New("input/output error")
+	h.shelves["a"] = newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	h.rotate <- newTape("new")
+	h.awaitLines("a", 1)
+	if got := h.shelves["a"].got(); got[0] != "new" {
+		t.Errorf("got %v", got)
+	}
+	h.stop(5 * time.Second)
+}
+
+// A feed that is being stopped while a queue is full must not go on with a
+// lane that has missed a batch.
+func TestFeedThatIsStoppedWhileAQueueIsFullEnds(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape()
+	h.shelves["full"], h.shelves["quick"] = newShelf(), newShelf()
+	h.shelves["full"].hold(true)
+	h.open()
+	cfg := simpleConfig("app", "full", "quick")
+	h.apply(cfg)
+	await(t, "the feed", func() bool { return h.feeds("app") == 1 })
+	run := h.run("app")
+	run.mu.Lock()
+	run.stopped = true
+	f := run.feeds[0]
+	i := slices.IndexFunc(f.lanes, func(l *lane) bool { return l.target.name == "full" })
+	l := f.lanes[i]
+	run.mu.Unlock()
+	l.target.mu.Lock()
+	l.target.limit = 0
+	l.target.mu.Unlock()
+	h.tapes["app"].write("in the queue alone")
+	h.tapes["app"].write(numbered(0, 100)...)
+	select {
+	case <-f.done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the feed goes on")
+	}
+	run.halt()
+	run.resume()
+	h.shelves["full"].hold(false)
+	h.awaitLines("full", 101)
+	h.awaitLines("quick", 101)
+	h.stop(5 * time.Second)
+}
