@@ -53,12 +53,14 @@ func (in *input) Origin() *record.Origin { return in.origin }
 func (in *input) Predecessor() string { return in.predecessor }
 
 // Start implements sources.Input. It is the beginning once the file was seen
-// to be truncated or rewritten.
+// to be truncated or rewritten. The beginning is told with the path: stored,
+// it lets the file be found again that was renamed before anything was read.
 func (in *input) Start() record.Position {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.stale {
-		return ""
+	if in.stale || in.start == "" {
+		p := place{head: emptyHash, tail: emptyHash, path: in.path}
+		return p.text()
 	}
 	return in.start
 }
