@@ -25,6 +25,7 @@ const (
 	fileName     = "positions"
 	previousName = "positions.previous"
 	tempName     = "positions.tmp"
+	linkName     = "positions.link"
 	lockName     = "lock"
 )
 
@@ -328,12 +329,17 @@ func (s *Store) write(data []byte) error {
 		os.Remove(temp) // gives the space back when the disk is full
 		return fmt.Errorf("writing positions: %w", err)
 	}
-	previous := filepath.Join(s.dir, previousName)
-	if err := os.Remove(previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+	// A link and not a rename: the current name must never be missing. And no
+	// link over the previous one: that may be the only generation there is.
+	link := filepath.Join(s.dir, linkName)
+	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("replacing previous positions: %w", err)
 	}
-	// A link and not a rename: the current name must never be missing.
-	if err := os.Link(path, previous); err != nil && !errors.Is(err, os.ErrNotExist) {
+	err := os.Link(path, link)
+	if err == nil {
+		err = os.Rename(link, filepath.Join(s.dir, previousName))
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("keeping previous positions: %w", err)
 	}
 	if err := os.Rename(temp, path); err != nil {

@@ -208,3 +208,32 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// After damage the previous generation is the only one there is: it must not be
+// gone before the new one is in place.
+func TestPreviousIsKeptUntilThereIsANewOne(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	k := Key{"src", "tgt", "in"}
+	set(t, s, k, "1")
+	set(t, s, k, "2")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, fileName), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = open(t, dir)
+	defer s.Close()
+	set(t, s, k, "3")
+	entries, err := ReadFile(filepath.Join(dir, previousName))
+	if err != nil || len(entries) != 1 || entries[0].Position != "1" {
+		t.Errorf("the previous generation: %v %v", entries, err)
+	}
+	set(t, s, k, "4")
+	set(t, s, k, "5")
+	entries, err = ReadFile(filepath.Join(dir, previousName))
+	if err != nil || len(entries) != 1 || entries[0].Position != "4" {
+		t.Errorf("the previous generation: %v %v", entries, err)
+	}
+}
