@@ -96,12 +96,6 @@ func (d *discovery) tell(in *input) {
 		in.predecessor = before.origin.Input
 	}
 	d.latest[in.origin.Path] = in
-	if in.start == "" {
-		// The beginning with the path in it, and not "": once it is stored, a
-		// file that was rotated before anything of it was answered is found again.
-		beginning := place{head: emptyHash, tail: emptyHash, path: in.path}
-		in.start = beginning.text()
-	}
 	d.found(in)
 }
 
