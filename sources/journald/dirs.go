@@ -24,6 +24,7 @@ type directories struct {
 	root   string   // "" for this machine's
 	files  []string // fixed files; then nothing is searched
 	notify int      // inotify descriptor, -1 if there is none
+	failed []error  // why directories that are there could not be listed
 	heard  bool
 	next   time.Time // of the next listing without a reason
 	denied []error   // why directories could not be listed, of the last listing
@@ -74,7 +75,7 @@ const watchMask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.
 
 // list returns the paths of all journal files there are.
 func (d *directories) list(now time.Time) []string {
-	d.next, d.heard, d.denied = now.Add(rescanAfter), false, nil
+	d.next, d.heard, d.failed = now.Add(rescanAfter), false, nil
 	if len(d.files) > 0 {
 		return d.files
 	}
@@ -115,7 +116,7 @@ func (d *directories) listDir(dir string, found []string) []string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		if !isGone(err) {
-			d.denied = append(d.denied, err)
+			d.failed = append(d.failed, err)
 		}
 		return found
 	}
@@ -135,13 +136,14 @@ func (d *directories) watch(dir string) {
 	if d.notify < 0 {
 		return
 	}
+	again := true // once: what is there may be no directory, or not ours to watch
 	for at := dir; ; {
 		_, err := unix.InotifyAddWatch(d.notify, at, watchMask)
 		switch up := filepath.Dir(at); {
 		case err == unix.ENOENT && up != at:
 			at = up
-		case err == nil && at != dir && exists(dir):
-			at = dir // made between the two
+		case err == nil && at != dir && again && exists(dir):
+			at, again = dir, false // made between the two
 		default:
 			return
 		}

@@ -1,50 +1,49 @@
 package journald
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// A directory that exists and cannot be watched, here because it is a file
-// (as root every directory can), is listed at intervals and holds nobody up.
-func TestWatchOfWhatCannotBeWatchedEnds(t *testing.T) {
+// A path that exists and cannot be watched must neither hang the reader nor
+// stay unsaid.
+func TestDirectoryThatIsNone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := newDirectories(path, nil)
-	defer d.close()
-	done := make(chan struct{})
+	done := make(chan []string, 1)
 	go func() {
-		d.list(time.Now())
-		close(done)
+		var told []string
+		j := newJournal(newDirectories(path, nil), nil, maxPayload,
+			func(path string, _ uint64, reason string, _ error) { told = append(told, path+" "+reason) })
+		defer j.close()
+		now := time.Now()
+		j.now = func() time.Time { now = now.Add(rescanAfter); return now }
+		for range 4 {
+			j.rescan(false)
+		}
+		done <- told
 	}()
 	select {
-	case <-done:
+	case told := <-done:
+		if len(told) != 1 || told[0] != path+" unreadable-file" {
+			t.Errorf("told %q, want once that %s is unreadable", told, path)
+		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("listing does not end")
+		t.Fatal("listing a path that is no directory does not end")
 	}
 }
 
-// What may not be read is told at once, with what to do: a user without the
-// right group would otherwise see nothing at all, and no reason.
-func TestMissingPermissionIsToldAtOnce(t *testing.T) {
-	var told []string
-	j := newJournal(newDirectories(t.TempDir(), nil), nil, 0, func(path string, _ uint64, reason string, err error) {
-		told = append(told, path+" "+reason+" "+err.Error())
-	})
-	defer j.close()
-	denied := &fs.PathError{Op: "open", Path: "/j/system.journal", Err: unix.EACCES}
-	for range 3 {
-		j.cannotOpen(denied.Path, time.Now(), denied)
-	}
-	if len(told) != 1 || !strings.Contains(told[0], "group systemd-journal") {
-		t.Errorf("told %q", told)
+func TestInspectMissingDirectory(t *testing.T) {
+	for _, dirs := range [][]string{{"missing"}, {".", "missing"}} {
+		for i, dir := range dirs {
+			dirs[i] = filepath.Join(t.TempDir(), dir)
+		}
+		if err := Inspect(t.Context(), os.Stdout, InspectOptions{Directories: dirs}); err == nil {
+			t.Errorf("inspecting %q is no error", dirs)
+		}
 	}
 }

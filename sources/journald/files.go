@@ -19,9 +19,8 @@ func (j *journal) rescan(first bool) {
 			seen[key] = true
 		}
 	}
-	for _, err := range j.dirs.denied {
-		var at *fs.PathError
-		if errors.As(err, &at) {
+	for _, err := range j.dirs.failed {
+		if at := new(fs.PathError); errors.As(err, &at) {
 			j.cannotOpen(at.Path, now, err)
 		}
 	}

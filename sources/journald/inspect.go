@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 )
 
 // InspectOptions says which entries Inspect prints and how.
@@ -67,6 +68,11 @@ func openInspect(o InspectOptions) (*journal, error) {
 			return nil, err
 		}
 		from = &loc
+	}
+	for _, dir := range o.Directories {
+		if _, err := os.ReadDir(dir); err != nil {
+			return nil, fmt.Errorf("journal directory: %w", err)
+		}
 	}
 	files := o.Files
 	root := ""
