@@ -1,5 +1,6 @@
 # Two commands matter: make run and make test. Both install what they need:
 # on Debian and Ubuntu through apt when run as root, else they say what is missing.
+# Needed beforehand: make, git and Go.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
