@@ -97,9 +97,30 @@ func (r *inputRun) mayHave(t *target) bool {
 	return first == nil || first.drained(t, r.born)
 }
 
-// drainedAfter is how long a feed must have waited at the end of an input for
-// the input to count as drained: longer than a reader needs to see news.
-const drainedAfter = 60 * time.Millisecond
+// drainedAfter is how long a feed must have waited at the end of an input, since
+// the successor was found, for the input to count as drained: longer than a
+// reader needs to see news, which is more if it has waited for long already.
+const (
+	drainedAfter      = 60 * time.Millisecond
+	drainedAfterQuiet = 400 * time.Millisecond
+	quietFor          = time.Second
+)
+
+// drainedAt reports whether a reader that waits since then, in Unix ns (0: it
+// does not), would by now have seen what was there when the successor was found.
+func drainedAt(since int64, successor time.Time) bool {
+	if since == 0 {
+		return false
+	}
+	start, after := time.Unix(0, since), drainedAfter
+	if successor.Sub(start) > quietFor {
+		after = drainedAfterQuiet
+	}
+	if start.Before(successor) {
+		start = successor
+	}
+	return time.Since(start) >= after
+}
 
 // An input that somebody goes on writing to, or that cannot be read, holds its
 // successor up no longer than this.
@@ -117,7 +138,7 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 		return true
 	}
 	for _, f := range r.feeds {
-		quiet := longer(f.waiting.Load(), drainedAfter)
+		quiet := drainedAt(f.waiting.Load(), successor)
 		busy := time.Since(successor) > busyFor && f.waited.Load() > successor.Add(busyFor).UnixNano()
 		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue

@@ -93,3 +93,29 @@ func TestFeedThatIsStoppedWhileAQueueIsFullEnds(t *testing.T) {
 	h.awaitLines("quick", 101)
 	h.stop(5 * time.Second)
 }
+
+// What was written just before a rotation may not have been seen yet when the
+// new file is found.
+func TestQuietInputIsDrainedOnlyAfterAnotherLook(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		name             string
+		waits, successor time.Time
+		want             bool
+	}{
+		{"waits for long, successor just found", ago(time.Minute), now, false},
+		{"waits for long, successor found a look of an active file ago", ago(time.Minute), ago(100 * time.Millisecond), false},
+		{"waits for long, successor found two looks ago", ago(time.Minute), ago(time.Second), true},
+		{"active, successor just found", ago(500 * time.Millisecond), now, false},
+		{"active, successor found a while ago", ago(500 * time.Millisecond), ago(200 * time.Millisecond), true},
+		{"has just read", now, ago(time.Second), false},
+	} {
+		if got := drainedAt(c.waits.UnixNano(), c.successor); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	if drainedAt(0, ago(time.Minute)) {
+		t.Error("a feed that reads counts as waiting")
+	}
+}
