@@ -37,7 +37,7 @@ type feed struct {
 	atEnd  atomic.Bool // the reader had to wait since this was last cleared
 
 	waiting atomic.Int64 // since when the reader waits, in Unix ns; 0: it does not
-	waited  atomic.Int64 // when the reader last had to wait, in Unix ns
+	waits   atomic.Int64 // times in a row that the reader had to wait
 	failing atomic.Int64 // since when every try to open or read fails, in Unix ns; 0: it does not
 
 	heldUp    time.Duration // by full queues, since heldSince
@@ -104,7 +104,9 @@ func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
 	f.waiting.Store(0)
 	if time.Since(start) > time.Millisecond {
 		f.atEnd.Store(true)
-		f.waited.Store(start.UnixNano())
+		f.waits.Add(1)
+	} else {
+		f.waits.Store(0)
 	}
 	// If only the limit has passed, Read finds out what there is.
 	return err == nil || limited != ctx && ctx.Err() == nil

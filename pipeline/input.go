@@ -129,6 +129,10 @@ var (
 	failingFor = 10 * time.Second // without one good read
 )
 
+// busyWaits is how often in a row a feed must have waited for a busy writer;
+// one that catches up waits now and then at most.
+const busyWaits = 10
+
 // drained reports whether the target was given all that the input held, once,
 // when its successor was found, or as much of it as can be had.
 func (r *inputRun) drained(t *target, successor time.Time) bool {
@@ -139,7 +143,7 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 	}
 	for _, f := range r.feeds {
 		quiet := drainedAt(f.waiting.Load(), successor)
-		busy := time.Since(successor) > busyFor && f.waited.Load() > successor.Add(busyFor).UnixNano()
+		busy := time.Since(successor) > busyFor && f.waits.Load() >= busyWaits
 		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue
 		}
