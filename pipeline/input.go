@@ -183,7 +183,9 @@ func (r *inputRun) laneFor(t *target) *lane {
 	store := r.src.sup.store
 	pos, stored := store.Get(key)
 	if !stored {
-		if live := r.live(); live != nil {
+		if t.knew[source] {
+			pos = r.input.Start() // it appeared while the target was away
+		} else if live := r.live(); live != nil {
 			pos = live.position()
 		} else if known, ok := store.Latest(source, input); ok {
 			pos = known

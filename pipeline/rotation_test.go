@@ -110,3 +110,23 @@ func (h *house) queued(name string) int64 {
 	defer h.sup.mu.Unlock()
 	return h.sup.targets[name].queued()
 }
+
+// A target that was away while a file was rotated is given the new one from its
+// beginning, not from where the others are.
+func TestTargetThatComesBackIsGivenWhatAppearedMeanwhile(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 100)...)
+	h.shelves["a"], h.shelves["b"] = newShelf(), newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a", "b"))
+	h.awaitLines("b", 100)
+	h.apply(simpleConfig("app", "a"))
+	h.rotate <- newTape(numbered(100, 200)...)
+	h.awaitLines("a", 200)
+	h.apply(simpleConfig("app", "a", "b"))
+	h.awaitLines("b", 200)
+	if got := h.shelves["b"].got(); !slices.Equal(got, numbered(0, 200)) {
+		t.Error("b: lines are not each there once in order")
+	}
+	h.stop(5 * time.Second)
+}

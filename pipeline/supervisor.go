@@ -170,7 +170,14 @@ func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, e
 	if err != nil {
 		return nil, err
 	}
-	return newTarget(t, sink, s.log, m), nil
+	built := newTarget(t, sink, s.log, m)
+	built.knew = map[string]bool{}
+	for _, e := range s.store.Entries("") {
+		if e.Target == t.Name {
+			built.knew[e.Source] = true
+		}
+	}
+	return built, nil
 }
 
 // swap makes the plan run: changed sources stop, changed targets drain while

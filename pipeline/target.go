@@ -44,6 +44,7 @@ type target struct {
 	limit     int64
 	log       *slog.Logger
 	metrics   *targetMetrics
+	knew      map[string]bool // sources that it had positions of when it was made
 	done      chan struct{}
 	aborted   chan struct{} // closed by abort
 	abortOnce sync.Once
