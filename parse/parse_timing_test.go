@@ -127,7 +127,7 @@ func TestNoAllocations(t *testing.T) {
 			}
 			batch.Records = batch.Records[:0]
 			r := batch.Add()
-			n := testing.AllocsPerRun(20, func() {
+			n := leastAllocations(func() {
 				*r = record.Record{Line: line, Header: r.Header}
 				f.Parse(batch, r, opts)
 			})
@@ -136,8 +136,19 @@ func TestNoAllocations(t *testing.T) {
 			}
 			batch.Release()
 		}
-		if n := testing.AllocsPerRun(20, func() { f.Level(line) }); n > allowed {
+		if n := leastAllocations(func() { f.Level(line) }); n > allowed {
 			t.Errorf("%s: Level allocates %v times", c.name, n)
 		}
 	}
+}
+
+// leastAllocations is what a run allocates in the best of several measurements:
+// package regexp keeps its machines in a sync.Pool, which the race detector empties
+// at random. What allocates for each line does so in every one.
+func leastAllocations(run func()) float64 {
+	least := testing.AllocsPerRun(20, run)
+	for range 9 {
+		least = min(least, testing.AllocsPerRun(20, run))
+	}
+	return least
 }
