@@ -153,6 +153,9 @@ func (f *feed) pass(ctx context.Context, b *record.Batch, err error) bool {
 	}
 	eof := errors.Is(err, io.EOF)
 	f.proc.process(b, eof)
+	if gap != nil {
+		announce(b, gap)
+	}
 	if j := f.proc.join; j != nil {
 		if pos, held := j.held(); held {
 			b.After = pos

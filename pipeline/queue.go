@@ -1,0 +1,141 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+// offer queues it if there is space, which there always is in an empty queue:
+// a batch larger than the queue passes alone. It waits for space while ctx
+// lives; a nil ctx does not wait.
+func (t *target) offer(ctx context.Context, it item) bool {
+	size := int64(it.batch.Size())
+	for {
+		t.mu.Lock()
+		if t.closing {
+			t.mu.Unlock()
+			return false
+		}
+		if len(t.items) == 0 || t.bytes+size <= t.limit {
+			it.queued = time.Now()
+			t.items = append(t.items, it)
+			t.bytes += size
+			t.records += int64(len(it.batch.Records))
+			t.mu.Unlock()
+			t.signal()
+			return true
+		}
+		space := t.space
+		t.mu.Unlock()
+		if ctx == nil {
+			return false
+		}
+		select {
+		case <-space:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (t *target) signal() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// discard releases what was not sent; its positions have not moved.
+func (t *target) discard() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, it := range t.items {
+		it.batch.Release()
+	}
+	t.items, t.bytes, t.records = nil, 0, 0
+	t.closing = true
+}
+
+// gather waits for something to send, and a little longer for more of it, as
+// the sink wants. None means that it is over.
+func (t *target) gather(ctx context.Context, batches []*record.Batch) []*record.Batch {
+	var timer *time.Timer
+	for ctx.Err() == nil {
+		var enough bool
+		var oldest time.Time
+		var closing bool
+		batches, enough, oldest, closing = t.peek(batches[:0])
+		if enough || (closing && len(batches) > 0) {
+			return batches
+		}
+		if closing {
+			return nil
+		}
+		var late <-chan time.Time
+		if len(batches) > 0 {
+			rest := t.batching.Wait - time.Since(oldest)
+			if rest <= 0 {
+				return batches
+			}
+			if timer == nil {
+				timer = time.NewTimer(rest)
+				defer timer.Stop()
+			}
+			late = timer.C
+		}
+		select {
+		case <-t.wake:
+		case <-late:
+			return batches
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// peek lists the batches at the head of the queue that make up one Send.
+func (t *target) peek(batches []*record.Batch) (_ []*record.Batch, enough bool, oldest time.Time, closing bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var lines int64
+	for i := range t.items {
+		if i == 0 {
+			oldest = t.items[0].queued
+		}
+		batches = append(batches, t.items[i].batch)
+		if lines += t.items[i].batch.ReadBytes; lines >= int64(t.batching.Bytes) {
+			return batches, true, oldest, t.closing
+		}
+	}
+	// A queue that is full before a Send is will not get fuller.
+	return batches, len(batches) > 0 && t.bytes >= t.limit-fullSlack, oldest, t.closing
+}
+
+// ack takes the first n items out of the queue: they are answered.
+func (t *target) ack(n int) {
+	if n == 0 {
+		return
+	}
+	t.mu.Lock()
+	done := make([]item, n)
+	copy(done, t.items)
+	rest := copy(t.items, t.items[n:])
+	clear(t.items[rest:])
+	t.items = t.items[:rest]
+	for i := range done {
+		t.bytes -= int64(done[i].batch.Size())
+		t.records -= int64(len(done[i].batch.Records))
+	}
+	close(t.space)
+	t.space = make(chan struct{})
+	t.mu.Unlock()
+	for i := range done {
+		done[i].lane.ack(done[i].seq)
+		done[i].batch.Release()
+	}
+}
+
+// fullSlack is how near to its limit a queue counts as full: one large batch.
+const fullSlack = 512 << 10
