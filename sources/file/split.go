@@ -94,6 +94,10 @@ func (s *splitter) tear(data []byte) {
 		return
 	}
 	rest := data[s.pos+s.r.enc.nuls(data[s.pos:]):]
+	if len(rest) < s.r.enc.unitBytes() && plain.nuls(rest) == len(rest) { // half a NUL is no text either
+		s.pos, s.nuls = len(data), 0
+		return
+	}
 	s.pos = len(data) - len(rest)
 	s.add(s.r.enc.trimReturn(rest), record.Torn)
 	s.pos, s.nuls = len(data), 0

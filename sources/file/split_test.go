@@ -46,6 +46,9 @@ func oracle(data []byte, most int) (lines []line) {
 		for at < len(data) && char(at) == 0 {
 			at += unit
 		}
+		if len(data)-at == 1 && unit == 2 && data[at] == 0 {
+			break // half a NUL
+		}
 		end := at
 		for end < len(data) && char(end) != '\n' {
 			end += unit
