@@ -137,7 +137,7 @@ func TestHole(t *testing.T) {
 	if lines != 3 || reads > 10 {
 		t.Errorf("%d lines in %d reads", lines, reads)
 	}
-	if want := "[{before   0 0} {preallocated   7 0} {after   8589934592 0}]"; fmt.Sprint(got) != want {
+	if want := "[{before   0 0 0} {preallocated   7 0 0} {after   8589934592 0 0}]"; fmt.Sprint(got) != want {
 		t.Errorf("got  %v\nwant %s", got, want)
 	}
 }

@@ -49,6 +49,7 @@ type line struct {
 	input  string
 	offset int64
 	flags  record.Flags
+	time   int64
 }
 
 func newRig(t *testing.T, paths ...string) *rig {
@@ -159,7 +160,7 @@ func (r *rig) take(in sources.Input, b *record.Batch, err error) {
 	defer r.mu.Unlock()
 	for i := range b.Records {
 		rec := &b.Records[i]
-		r.lines = append(r.lines, line{string(rec.Line), b.Origin.Path, b.Origin.Input, rec.Offset, rec.Flags})
+		r.lines = append(r.lines, line{string(rec.Line), b.Origin.Path, b.Origin.Input, rec.Offset, rec.Flags, rec.Time})
 	}
 	r.positions[in.Origin().Input], r.ran = b.After, true
 	var gap *sources.GapError
