@@ -69,6 +69,8 @@ func newClient(t *config.Target, d *sinks.Deps) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Compression stays on: a proxy may send its answers with gzip whether it
+	// is asked for or not, and only if it was asked for does net/http undo it.
 	c.http = &http.Client{
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
@@ -76,7 +78,6 @@ func newClient(t *config.Target, d *sinks.Deps) (*client, error) {
 			TLSClientConfig:       tc,
 			TLSHandshakeTimeout:   c.timeout,
 			ForceAttemptHTTP2:     true,
-			DisableCompression:    true,
 			MaxIdleConnsPerHost:   2,
 			IdleConnTimeout:       90 * time.Second,
 			ExpectContinueTimeout: time.Second,
