@@ -340,12 +340,17 @@ func (s *Supervisor) Stop(ctx context.Context) int64 {
 // housekeep refreshes gauges and lets feeds meet, every second or so.
 func (s *Supervisor) housekeep(ctx context.Context) {
 	defer close(s.ticked)
+	touched := time.Now()
 	for sleep(ctx, time.Second) {
 		for _, r := range s.sourceList() {
 			r.meet()
 		}
 		s.settle()
 		s.Sample()
+		if time.Since(touched) > touchEvery {
+			touched = time.Now()
+			s.touch()
+		}
 	}
 }
 

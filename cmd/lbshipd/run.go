@@ -94,12 +94,13 @@ type running struct {
 }
 
 func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
+	// First of all: a reload that comes early must not end us.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	log, err := newLog(o, stderr)
 	if err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	// A reader of our output that went away is an error to retry, not our end.
 	signal.Ignore(unix.SIGPIPE)
 
