@@ -57,6 +57,22 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// What an alias brings in many times is wrong once.
+func TestMistakesAreSaidOnce(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("sources:\n- {name: s0, journald: {}, labels: &l0 {a: b}}\n")
+	for i := 1; i <= 12; i++ {
+		fmt.Fprintf(&b, "- {name: s%d, journald: {}, labels: &l%d {<<: [*l%d, *l%d]}}\n", i, i, i-1, i-1)
+	}
+	seen := map[string]bool{}
+	for line := range strings.SplitSeq(parseError(t, b.String()), "\n") {
+		if seen[line] {
+			t.Fatalf("said again: %s", line)
+		}
+		seen[line] = true
+	}
+}
+
 // TestBombs parses texts that are small and stand for something large.
 func TestBombs(t *testing.T) {
 	var laughs strings.Builder

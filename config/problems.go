@@ -61,9 +61,11 @@ func (p Problems) err() error {
 }
 
 // ordered returns the problems by line, those of one line in the order in
-// which they were found, and cuts what nobody would read.
+// which they were found, without those said already, and cuts what nobody
+// would read.
 func (p Problems) ordered() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int { return a.Line - b.Line })
+	p = slices.Compact(p) // what an alias brings in many times is wrong once
 	if more := len(p) - maxProblems; more > 0 {
 		last := p[maxProblems]
 		last.Object, last.Field = "", ""
