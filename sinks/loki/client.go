@@ -2,6 +2,7 @@ package loki
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -69,8 +71,6 @@ func newClient(t *config.Target, d *sinks.Deps) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Compression stays on: a proxy may send its answers with gzip whether it
-	// is asked for or not, and only if it was asked for does net/http undo it.
 	c.http = &http.Client{
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
@@ -78,6 +78,7 @@ func newClient(t *config.Target, d *sinks.Deps) (*client, error) {
 			TLSClientConfig:       tc,
 			TLSHandshakeTimeout:   c.timeout,
 			ForceAttemptHTTP2:     true,
+			DisableCompression:    true,
 			MaxIdleConnsPerHost:   2,
 			IdleConnTimeout:       90 * time.Second,
 			ExpectContinueTimeout: time.Second,
@@ -149,12 +150,25 @@ func (c *client) do(ctx context.Context, data []byte) (a *answer, reusable bool,
 // matter, nor whether they are complete.
 func readAnswer(res *http.Response) (*answer, error) {
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
+	var text []byte
+	body, err := plainBody(res)
+	if err == nil {
+		text, err = io.ReadAll(io.LimitReader(body, maxBody+1))
+	}
 	a := &answer{status: res.StatusCode, header: res.Header, body: string(text), whole: len(text) <= maxBody}
 	if err != nil && !a.ok() {
 		return nil, fmt.Errorf("reading the answer (HTTP %d): %w", res.StatusCode, err)
 	}
 	return a, nil
+}
+
+// plainBody undoes gzip, with which a proxy may send an answer whether it was
+// asked for or not (RFC 9110 section 12.5.3).
+func plainBody(res *http.Response) (io.Reader, error) {
+	if !strings.EqualFold(res.Header.Get("Content-Encoding"), "gzip") {
+		return res.Body, nil
+	}
+	return gzip.NewReader(res.Body)
 }
 
 // header makes the headers of one request; secrets in files are as they are
