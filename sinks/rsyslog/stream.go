@@ -25,11 +25,15 @@ import (
 // expired certificate and none at all were refused 0.1 to 1.5 ms after the
 // first write on average, 93 ms at worst with GnuTLS and 0.7 ms with OpenSSL.
 // A slow network or server is slow in the handshake too, so that four times the
-// handshake's time is added. The wait is for the confirmation only and is paid
-// once per connection: data flows meanwhile.
+// handshake's time is added, but at most maxSettle: a server that was merely
+// busy for a while must not hold its confirmations up for half a minute. The wait is for
+// the confirmation only and is paid once per connection: data flows meanwhile.
 const settleTime = 500 * time.Millisecond
 
-const settleHandshakes = 4
+const (
+	settleHandshakes = 4
+	maxSettle        = 5 * time.Second
+)
 
 // holdTime is how long ago an octet must have been acknowledged to count as
 // delivered all the same when the connection breaks. What the receiver's kernel
@@ -105,7 +109,7 @@ func (s *stream) handshake(ctx context.Context, conf *tls.Config) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return handshakeError(ctx, err, s.shown)
 	}
-	s.settle += settleHandshakes * time.Since(start)
+	s.settle += min(settleHandshakes*time.Since(start), maxSettle)
 	s.conn = t
 	return nil
 }
