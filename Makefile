@@ -31,6 +31,8 @@ test: test-deps lint check-docs
 e2e: test-deps build
 	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 20m ./internal/testbed/ ./sinks/loki/
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
+	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(GO) test -count=1 -timeout 20m ./...
 
 # Every fuzz target for FUZZTIME.
 fuzz: deps

@@ -78,6 +78,9 @@ func start(t *testing.T, env []string, args ...string) *daemon {
 	t.Cleanup(func() {
 		d.cmd.Process.Kill()
 		<-d.ended
+		if strings.Contains(d.stderr.String(), "DATA RACE") || strings.Contains(d.stderr.String(), "panic:") {
+			t.Error("the daemon raced or panicked")
+		}
 		if t.Failed() {
 			t.Logf("lbshipd said:\n%s", &d.stderr)
 		}
