@@ -98,7 +98,7 @@ type FileSource struct {
 	Paths []string `json:"paths"`
 	// Globs of paths to leave out.
 	Exclude []string `json:"exclude,omitempty"`
-	// Longer lines are cut, marked and counted.
+	// Longer lines are cut, counted, and marked: truncated="true" in structured data and on standard output, and as structured metadata if that is asked for.
 	MaxLineBytes Bytes `json:"maxLineBytes,omitempty" default:"256KiB" min:"1KiB" max:"16MiB"`
 }
 
@@ -154,7 +154,7 @@ type LokiTarget struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Record attributes that become stream labels, out of source, host, unit, identifier, filename, level.
 	StreamLabels []string `json:"streamLabels,omitempty" default:"source, host, unit, identifier, filename, level"`
-	// Record attributes (as for streamLabels, and pid) and fields that become structured metadata.
+	// Record attributes (as for streamLabels, and pid, msgid and truncated, which is "true" for a line that was cut) and fields that become structured metadata.
 	StructuredMetadata []string `json:"structuredMetadata,omitempty"`
 	// A push is sent when its lines reach this size.
 	BatchBytes Bytes `json:"batchBytes,omitempty" default:"1MiB" min:"1KiB" max:"64MiB"`

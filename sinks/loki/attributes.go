@@ -22,6 +22,7 @@ const (
 	attrLevel
 	attrPID
 	attrMsgID
+	attrTruncated
 )
 
 // attributes are the names that a configuration uses.
@@ -34,6 +35,7 @@ var attributes = map[string]attribute{
 	"level":      attrLevel,
 	"pid":        attrPID,
 	"msgid":      attrMsgID,
+	"truncated":  attrTruncated,
 }
 
 // StreamLabels are the attributes that may become stream labels, and do so by
@@ -68,6 +70,10 @@ func (a attribute) value(o *record.Origin, r *record.Record) (string, []byte) {
 		return "", r.Header.PID
 	case attrMsgID:
 		return "", r.Header.MsgID
+	case attrTruncated:
+		if r.Flags&record.Truncated != 0 {
+			return "true", nil
+		}
 	}
 	return "", nil
 }

@@ -155,6 +155,12 @@ func (e *encoder) appendHead(dst []byte, r *record.Record) ([]byte, changes) {
 	if !e.open {
 		return append(dst, ' '), did
 	}
+	if r.Flags&record.Truncated != 0 {
+		// A cut line says so where a person can see it.
+		if len(dst)-head+len(truncatedParam)+2 <= e.budget {
+			dst = append(dst, truncatedParam...)
+		}
+	}
 	if len(r.Fields) > 0 {
 		var cut bool
 		if dst, cut = e.appendFields(dst, head, r); cut {
@@ -163,6 +169,9 @@ func (e *encoder) appendHead(dst []byte, r *record.Record) ([]byte, changes) {
 	}
 	return append(dst, ']', ' '), did
 }
+
+// truncatedParam marks a record whose line was longer than its source's maxLineBytes.
+const truncatedParam = ` truncated="true"`
 
 // appendTime appends " TIMESTAMP" (RFC 5424 section 6.2.3) in UTC with
 // microseconds, which is as fine as the RFC allows; nanoseconds are cut off.

@@ -51,6 +51,9 @@ func textEncoder(colour bool) encoder {
 		}
 		dst = append(dst, ": "...)
 		dst = appendVisible(dst, r.Line)
+		if r.Flags&record.Truncated != 0 {
+			dst = append(dst, " (truncated)"...)
+		}
 		return append(dst, '\n')
 	}
 }
@@ -122,6 +125,9 @@ func appendJSON(dst []byte, o *record.Origin, r *record.Record) []byte {
 	dst = appendMember(dst, "identifier", h.Identifier)
 	dst = appendMember(dst, "pid", h.PID)
 	dst = appendMember(dst, "msgid", h.MsgID)
+	if r.Flags&record.Truncated != 0 {
+		dst = append(dst, `,"truncated":true`...)
+	}
 	dst = append(dst, `,"line":`...)
 	dst = appendQuoted(dst, r.Line)
 	if !bytes.Equal(r.Line, r.Message) {
@@ -230,6 +236,9 @@ func appendLogfmt(dst []byte, o *record.Origin, r *record.Record) []byte {
 	}
 	for i := range r.Fields {
 		dst = appendPair(dst, r.Fields[i].Name, r.Fields[i].Value)
+	}
+	if r.Flags&record.Truncated != 0 {
+		dst = append(dst, " truncated=true"...)
 	}
 	dst = appendPair(dst, []byte("line"), r.Line)
 	return append(dst, '\n')

@@ -174,3 +174,14 @@ func FuzzEncoders(f *testing.F) {
 		}
 	})
 }
+
+func TestCutLineIsMarked(t *testing.T) {
+	for format, want := range map[string]string{"text": "app.log: cut (truncated)\n", "json": `"truncated":true,"line":"cut"`, "logfmt": "truncated=true line=cut\n"} {
+		b := batchOf("cut", "whole")
+		b.Records[0].Flags |= record.Truncated
+		got := send(t, format, false, b)
+		if !strings.Contains(got, want) || strings.Count(got, "truncated") != 1 {
+			t.Errorf("%s: %q, want %q in it, once", format, got, want)
+		}
+	}
+}
