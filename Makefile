@@ -13,7 +13,7 @@ FUZZJOBS ?= 4
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl libsystemd-dev gcc libc6-dev strace
 
-.PHONY: build run test e2e fuzz bench docs check-docs lint deps test-deps clean
+.PHONY: build run test e2e loki fuzz bench docs check-docs lint deps test-deps clean
 
 build: deps
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lbshipd ./cmd/lbshipd
@@ -28,11 +28,15 @@ test: test-deps lint check-docs
 	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
-e2e: test-deps build
+e2e: test-deps build loki
 	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 20m ./internal/testbed/ ./sinks/loki/
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
 	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(GO) test -count=1 -timeout 20m ./...
+
+# The real Loki: about 8 minutes of CPU the first time, then nothing.
+loki: deps
+	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 40m -run TestLokiBinaryIsCached ./internal/testbed/
 
 # Every fuzz target for FUZZTIME.
 fuzz: deps

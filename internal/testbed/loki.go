@@ -328,6 +328,18 @@ func LokiBinary() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return "", err
 	}
+	// The tests of several packages may come here at once; one builds.
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("waiting for another build of Loki: %w", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
 	return path, buildLoki(module, path)
 }
 
