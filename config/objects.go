@@ -3,6 +3,8 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
@@ -308,6 +310,15 @@ type Bytes int64
 
 // Duration is a time span as Go writes it: 500ms, 2s, 1m.
 type Duration time.Duration
+
+// SortedLabels returns the source's labels, sorted by name.
+func (s *Source) SortedLabels() []record.Label {
+	var labels []record.Label
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
+		labels = append(labels, record.Label{Name: name, Value: s.Labels[name]})
+	}
+	return labels
+}
 
 // IsEnabled reports whether the source is to be read.
 func (s *Source) IsEnabled() bool { return s.Enabled == nil || *s.Enabled }

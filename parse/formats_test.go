@@ -24,11 +24,11 @@ func TestNew(t *testing.T) {
 			t.Errorf("New(%q): %v", name, err)
 		}
 	}
-	for name, near := range map[string]string{"jsn": "json", "JSON": "json", "rfc5424": "syslog-rfc5424", "syslog": "syslog-rfc3164", "zap": "zap-json",
+	for name, known := range map[string]string{"jsn": "json", "JSON": "json", "rfc5424": "syslog-rfc5424", "syslog": "syslog-rfc3164", "zap": "zap-json",
 		"regex:nginx-acces": "regex:nginx-access", "regex:mine": "regex:mine2", "": "auto"} {
 		_, err := New(name, map[string]Regex{"mine2": {Pattern: "(?P<message>.*)"}})
-		if err == nil || !strings.Contains(err.Error(), `"`+name+`"`) || !strings.Contains(err.Error(), `did you mean "`+near+`"`) {
-			t.Errorf("New(%q): %v; want %q to be proposed", name, err, near)
+		if err == nil || !strings.Contains(err.Error(), `"`+name+`"`) || !strings.Contains(err.Error(), known) {
+			t.Errorf("New(%q): %v; want %q among the known", name, err, known)
 		}
 	}
 	for pattern, want := range map[string]string{"(": "missing closing", "x": "no named group"} {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -77,10 +75,7 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 		}
 		s.maxLine = int(n)
 	}
-	for name, value := range src.Labels {
-		s.labels = append(s.labels, record.Label{Name: name, Value: value})
-	}
-	slices.SortFunc(s.labels, func(a, b record.Label) int { return strings.Compare(a.Name, b.Name) })
+	s.labels = src.SortedLabels()
 	if s.deps.Log == nil {
 		s.deps.Log = slog.New(slog.DiscardHandler)
 	}

@@ -21,7 +21,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sort"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -75,10 +74,7 @@ func originOf(src *config.Source, host string) *record.Origin {
 		o.Path = filepath.Clean(dir)
 		o.Input = "journal:" + o.Path
 	}
-	for name, value := range src.Labels {
-		o.Labels = append(o.Labels, record.Label{Name: name, Value: value})
-	}
-	sort.Slice(o.Labels, func(a, b int) bool { return o.Labels[a].Name < o.Labels[b].Name })
+	o.Labels = src.SortedLabels()
 	return o
 }
 
