@@ -16,7 +16,7 @@ import (
 func loghubDir(t testing.TB) string {
 	dir := os.Getenv("LBSHIPD_LOGHUB")
 	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "loghub")
+		dir = filepath.Join("..", "..", "shared", "loghub")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "Apache.log")); err != nil {
 		t.Skipf("Loghub's samples are not in %s (set LBSHIPD_LOGHUB): %v", dir, err)
