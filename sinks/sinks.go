@@ -48,8 +48,9 @@ type Result struct {
 	Bytes     int64     // bytes sent on the wire for all of it
 }
 
-// Refusal counts records that a target refused for good.
+// Refusal counts records of one source that a target refused for good.
 type Refusal struct {
+	Source  string // Origin.Source of the records: the ledger is kept by source
 	Reason  string // a short, bounded word: a metric label value
 	Records int
 	Detail  string // the target's own words, cut to 1 KiB
@@ -105,6 +106,10 @@ type Deps struct {
 	// Request observes one request to the target: how long the answer took and
 	// the outcome ("ok" or an Error class). Never nil.
 	Request func(took time.Duration, outcome string)
+	// DeadLetter keeps record i of b, which the target refused for good. It is
+	// called once for each of them, before the Result that counts it is returned. Nil unless
+	// the target's refused records are to be kept: then the sink has to find out which they are.
+	DeadLetter func(b *record.Batch, i int, reason, detail string)
 	// Note counts an adjustment made to records so that the target takes them
 	// (a cut message, a label made valid), by reason. Never nil.
 	Note func(reason string, n int)

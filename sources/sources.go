@@ -54,6 +54,28 @@ type Successor interface {
 	Predecessor() string
 }
 
+// Seeker is implemented by Inputs that can find the place of a time.
+type Seeker interface {
+	// Seek returns the position in front of the first record that is not
+	// older than t; the end if there is none. timeOf is what the source's format says of a
+	// line's time; an input whose records have times of their own does not use it.
+	Seek(t time.Time, timeOf func(line []byte) (time.Time, bool)) (record.Position, error)
+}
+
+// Risker is implemented by Inputs that can tell what their source is about to
+// drop, answered or not.
+type Risker interface {
+	// Risk tells how much lies behind pos that is not there for ever, and when its
+	// oldest part is likely to be dropped; false if that cannot be known.
+	Risk(pos record.Position) (Risk, bool)
+}
+
+// Risk is what a target stands to lose of an input if it does not take it in time.
+type Risk struct {
+	Bytes int64         // of the input behind the position
+	Left  time.Duration // until the source is likely to drop the first of it; below 0: not known
+}
+
 // Reader yields one input's records in order. It is used by one goroutine.
 type Reader interface {
 	// Wait returns nil when Read may have something to give, or ctx's error.
