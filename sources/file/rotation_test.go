@@ -152,6 +152,8 @@ func TestRotationsUnderLoad(t *testing.T) {
 				t.Errorf("of %d lines: %+v", l.next, got)
 			}
 			r.clean()
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			t.Logf("%d lines, %d inputs", l.next, len(r.inputs))
 		})
 	}
