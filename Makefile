@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 FUZZJOBS ?= 4
 
 # What the tests talk to, and what builds the oracles that need cgo.
-TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl libsystemd-dev gcc libc6-dev strace
+TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace
 
 .PHONY: build run test e2e loki fuzz bench docs check-docs lint deps test-deps clean
 

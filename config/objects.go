@@ -184,8 +184,18 @@ type BasicAuth struct {
 	PasswordFile string `json:"passwordFile,omitempty"`
 }
 
-// RsyslogTarget sends RFC 5424 messages over TLS (RFC 5425), TCP (RFC 6587)
-// or UDP (RFC 5426).
+// RsyslogTarget sends RFC 5424 messages over TLS (RFC 5425), TCP (RFC 6587),
+// UDP (RFC 5426) or RELP. Exactly one of address and addresses is given.
+//
+// What delivered means depends on the protocol. Over udp: sent. Over tcp and tls: received
+// by the server's kernel, on a connection that was still good; what rsyslog has not read or written by the time that it is killed is gone.
+// Over relp and relp-tls: each message was answered by the server, so that nothing is
+// lost between the two programs, whatever is killed; messages may arrive twice.
+// rsyslog's imrelp answers when a message is in its main queue, which is memory by default. With
+// main_queue(queue.type="Direct") it answers when the actions are done, and omfile has given the line to the kernel: then
+// nothing that was delivered is lost when rsyslog is killed. Against a loss of power omfile needs sync="on" as well,
+// or the main queue is kept on disk with queue.type="Disk" and queue.syncQueueFiles="on".
+// An answer of 500 is a failure that can pass, as RELP has none that says that a message can never pass; the message is sent again until it is taken.
 //
 //	targets:
 //	  - name: siem
@@ -198,16 +208,20 @@ type BasicAuth struct {
 //	    caFile: /etc/lbshipd/tls/ca.pem
 type RsyslogTarget struct {
 	// host:port.
-	Address string `json:"address"`
-	// tls, tcp or udp.
+	Address string `json:"address,omitempty"`
+	// Several host:port, the preferred one first. One is used at a time; if it fails, the next one gets all that is not confirmed, at once.
+	Addresses []string `json:"addresses,omitempty"`
+	// How often the first of several addresses is tried while another one is in use; it is gone back to once it can be connected to.
+	FailbackAfter Duration `json:"failbackAfter,omitempty" default:"5m" min:"1s" max:"24h"`
+	// tls, tcp, udp, relp or relp-tls.
 	Protocol string `json:"protocol,omitempty" default:"tls"`
 	// Name of the TLS bundle; without one, the system's CAs are trusted and no certificate is shown.
 	TLSBundle string `json:"tlsBundle,omitempty"`
-	// The name that the server's certificate must carry, if not the address' host.
+	// The name that the server's certificate must carry, if not the host of the address that is connected to.
 	ServerName string `json:"serverName,omitempty"`
 	// Accepted certificates, as "sha-256:AB:CD:..." or "sha-1:..." (RFC 5425 section 4.2.2). With serverName or a CA, both must hold.
 	Fingerprints []string `json:"fingerprints,omitempty"`
-	// How messages are told apart on a stream: octet-counting (RFC 6587 section 3.4.1) or newline. Always octet-counting over TLS.
+	// How messages are told apart on a stream: octet-counting (RFC 6587 section 3.4.1) or newline. Always octet-counting over TLS; RELP has framing of its own.
 	Framing string `json:"framing,omitempty" default:"octet-counting"`
 	// Syslog facility of records that have none: kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0 to local7.
 	Facility string `json:"facility,omitempty" default:"user"`
@@ -217,7 +231,7 @@ type RsyslogTarget struct {
 	StructuredData []string `json:"structuredData,omitempty"`
 	// The SD-ID of our structured data, with source, unit, path, labels and the fields above. Empty: none is sent.
 	StructuredDataID *string `json:"structuredDataId,omitempty" default:"lbshipd@32473"`
-	// Longer messages are cut; keep it within the receiver's own limit (rsyslog: maxMessageSize, 8096 unless configured).
+	// Longer messages are cut; keep it within the receiver's own limit (rsyslog: maxMessageSize, 8096 unless configured). Over RELP at most 128KiB.
 	MaxMessageBytes Bytes `json:"maxMessageBytes,omitempty" default:"8096" min:"480" max:"16MiB"`
 	// How long connecting, or an answer, may take.
 	Timeout Duration `json:"timeout,omitempty" default:"10s" min:"100ms" max:"10m"`
@@ -322,6 +336,14 @@ func (s *Source) SortedLabels() []record.Label {
 
 // IsEnabled reports whether the source is to be read.
 func (s *Source) IsEnabled() bool { return s.Enabled == nil || *s.Enabled }
+
+// AllAddresses returns the addresses of a target, the preferred one first.
+func (r *RsyslogTarget) AllAddresses() []string {
+	if r.Address == "" {
+		return r.Addresses
+	}
+	return []string{r.Address}
+}
 
 // IsEnabled reports whether the target is to be sent to.
 func (t *Target) IsEnabled() bool { return t.Enabled == nil || *t.Enabled }

@@ -46,6 +46,7 @@ var (
 	specLagRecords = Metric{"lbshipd_target_lag_records", "gauge", []string{"target"}, "Records that are queued or in flight."}
 	specBehind     = Metric{"lbshipd_target_behind_inputs", "gauge", []string{"target"}, "Inputs that are read for this target alone, because it fell behind the others."}
 	specAdjusted   = Metric{"lbshipd_target_adjusted_total", "counter", []string{"target", "reason"}, "Changes made to records so that the target takes them, by reason."}
+	specAddress    = Metric{"lbshipd_target_address_in_use", "gauge", []string{"target", "address"}, "1 for the address that the target is or was last connected to, 0 for others that it has used. Targets of kind rsyslog only."}
 	specRequests   = Metric{"lbshipd_target_request_duration_seconds", "histogram", []string{"target", "outcome"}, "Time from a request to the target's answer, by outcome: ok or a class of error."}
 )
 
@@ -62,7 +63,7 @@ var (
 func Metrics() []Metric {
 	return []Metric{specRead, specReadBytes, specFiltered, specUnparsed, specUnknown, specTruncated, specSkipped, specLost,
 		specLostBytes, specGaps, specInputs, specReadErrors, specDelivered, specRefused, specLostTarget, specSent, specRetries,
-		specFailing, specQueue, specLimit, specLagSeconds, specLagRecords, specBehind, specAdjusted, specRequests, specBuild, specReloadOK,
+		specFailing, specQueue, specLimit, specLagSeconds, specLagRecords, specBehind, specAdjusted, specAddress, specRequests, specBuild, specReloadOK,
 		specReloadTime, specSaveOK}
 }
 
@@ -149,6 +150,7 @@ type targetMetrics struct {
 	delivered, sentBytes                              prometheus.Counter
 	queueBytes, limit, lagSeconds, lagRecords, behind prometheus.Gauge
 	failingClass                                      string // of the series that is 1; used by the sender alone
+	address                                           string // likewise
 }
 
 func (m *metrics) target(name string) *targetMetrics {
@@ -170,6 +172,15 @@ func (m *targetMetrics) lost(reason string, records int64) {
 
 func (m *targetMetrics) adjusted(reason string, n int) {
 	m.all.counter(specAdjusted, m.name, reason).Add(float64(n))
+}
+
+// using says which address is connected to; used by the sender alone.
+func (m *targetMetrics) using(address string) {
+	if m.address != "" {
+		m.all.gauge(specAddress, m.name, m.address).Set(0)
+	}
+	m.address = address
+	m.all.gauge(specAddress, m.name, address).Set(1)
 }
 
 func (m *targetMetrics) request(took time.Duration, outcome string) {

@@ -34,6 +34,8 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 	tm.refused("too_old").Inc()
 	tm.lost("vacuumed", 3)
 	tm.adjusted("cut", 1)
+	tm.using("logs:601")
+	tm.using("logs2:601")
 	tm.request(time.Second, "ok")
 	h.sup.Refuse(errors.New("x"))
 	h.sup.Sample()

@@ -166,7 +166,7 @@ func (s *Supervisor) sourceRuns(cfg *config.Config, src *config.Source) bool {
 func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, error) {
 	m := s.metrics.target(t.Name)
 	log := s.log.With("target", t.Name)
-	sink, _, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted})
+	sink, _, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted, Using: m.using})
 	if err != nil {
 		return nil, err
 	}

@@ -110,6 +110,9 @@ type Deps struct {
 	// called once for each of them, before the Result that counts it is returned. Nil unless
 	// the target's refused records are to be kept: then the sink has to find out which they are.
 	DeadLetter func(b *record.Batch, i int, reason, detail string)
+	// Using says which of a target's addresses is connected to from now on. Nil
+	// if nobody wants to know.
+	Using func(address string)
 	// Note counts an adjustment made to records so that the target takes them
 	// (a cut message, a label made valid), by reason. Never nil.
 	Note func(reason string, n int)

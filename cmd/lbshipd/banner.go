@@ -97,7 +97,7 @@ func describeTarget(t *config.Target) string {
 	case t.Loki != nil:
 		what = "Loki " + t.Loki.URL
 	case t.Rsyslog != nil:
-		what = "syslog " + t.Rsyslog.Protocol + "://" + t.Rsyslog.Address
+		what = "syslog " + t.Rsyslog.Protocol + "://" + strings.Join(t.Rsyslog.AllAddresses(), ", ")
 	case t.Stdout != nil:
 		what = "standard output as " + t.Stdout.Format
 	}

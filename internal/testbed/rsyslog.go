@@ -21,14 +21,16 @@ const rsyslogdBinary = "rsyslogd"
 // RsyslogOptions say how a Rsyslog receives.
 type RsyslogOptions struct {
 	// Protocol is "tcp" (the default), "udp", "gtls" or "ossl": the last two
-	// are TLS by GnuTLS or OpenSSL.
+	// are TLS by GnuTLS or OpenSSL; "relp", or "relp-tls" or "relp-ossl", which
+	// are RELP over TLS by one or the other.
 	Protocol string
 	// CA signs what clients show; Cert is shown to them. TLS only.
 	CA   *CA
 	Cert *Cert
 	// AuthMode is imtcp's StreamDriver.AuthMode: "x509/name" (the default if
 	// there are PermittedPeers), "x509/certvalid", "x509/fingerprint" or
-	// "anon" (the default else).
+	// "anon" (the default else); or imrelp's tls.authMode: "name" or
+	// "certvalid", by the same rule.
 	AuthMode       string
 	PermittedPeers []string
 	// MaxMessageSize is the global of that name, such as "64k"; rsyslog's own default if empty.
@@ -200,7 +202,7 @@ func (r *Rsyslog) config(tb TB) string {
 	if r.o.MaxMessageSize != "" {
 		fmt.Fprintf(&c, " maxMessageSize=%q", r.o.MaxMessageSize)
 	}
-	if r.isTLS() {
+	if r.isTLS() && !r.isRelp() {
 		cert, key := r.o.Cert.Files(tb, r.dir, "server")
 		fmt.Fprintf(&c, " defaultNetstreamDriverCAFile=%q defaultNetstreamDriverCertFile=%q defaultNetstreamDriverKeyFile=%q",
 			r.o.CA.File(tb, r.dir, "ca"), cert, key)
@@ -212,7 +214,9 @@ func (r *Rsyslog) config(tb TB) string {
 	}
 	// One worker: several would write messages out of order.
 	fmt.Fprintf(&c, "main_queue(queue.workerThreads=\"1\"%s)\n", queue)
-	if r.o.Protocol == "udp" {
+	if r.isRelp() {
+		fmt.Fprint(&c, r.relpInput(tb))
+	} else if r.o.Protocol == "udp" {
 		fmt.Fprintf(&c, "module(load=\"imudp\")\ninput(type=\"imudp\" address=\"127.0.0.1\" port=\"%d\" %s)\n", r.port, r.o.Input)
 	} else {
 		fmt.Fprintf(&c, "module(load=\"imtcp\"%s)\ninput(type=\"imtcp\" address=\"127.0.0.1\" port=\"%d\" %s)\n", r.driver(), r.port, r.o.Input)
@@ -226,12 +230,45 @@ func (r *Rsyslog) config(tb TB) string {
 		fmt.Fprintf(&c, "constant(value=%q) property(name=%q outname=%q format=\"jsonf\"%s)\n", before, f.property, f.name, f.more)
 	}
 	fmt.Fprint(&c, `constant(value="}\n") }`+"\n")
-	fmt.Fprintf(&c, "if $inputname == \"imtcp\" or $inputname == \"imudp\" then action(type=\"omfile\" file=%q template=\"all\")\n", r.file())
+	fmt.Fprintf(&c, "if $inputname == \"imtcp\" or $inputname == \"imudp\" or $inputname == \"imrelp\" then action(type=\"omfile\" file=%q template=\"all\")\n", r.file())
 	fmt.Fprintf(&c, "else action(type=\"omfile\" file=%q)\n", filepath.Join(r.dir, "own.log"))
 	return c.String()
 }
 
-func (r *Rsyslog) isTLS() bool { return r.o.Protocol == "gtls" || r.o.Protocol == "ossl" }
+func (r *Rsyslog) isTLS() bool {
+	switch r.o.Protocol {
+	case "gtls", "ossl", "relp-tls", "relp-ossl":
+		return true
+	}
+	return false
+}
+
+func (r *Rsyslog) isRelp() bool { return strings.HasPrefix(r.o.Protocol, "relp") }
+
+// relpInput is imrelp's part of the configuration.
+func (r *Rsyslog) relpInput(tb TB) string {
+	tb.Helper()
+	if !r.isTLS() {
+		return fmt.Sprintf("module(load=\"imrelp\")\ninput(type=\"imrelp\" address=\"127.0.0.1\" port=\"%d\" %s)\n", r.port, r.o.Input)
+	}
+	library := "gnutls"
+	if r.o.Protocol == "relp-ossl" {
+		library = "openssl"
+	}
+	mode := r.o.AuthMode
+	if mode == "" && len(r.o.PermittedPeers) > 0 {
+		mode = "name"
+	} else if mode == "" {
+		mode = "certvalid"
+	}
+	cert, key := r.o.Cert.Files(tb, r.dir, "server")
+	text := fmt.Sprintf("module(load=\"imrelp\" tls.tlslib=%q)\ninput(type=\"imrelp\" address=\"127.0.0.1\" port=\"%d\" tls=\"on\" tls.authMode=%q tls.caCert=%q tls.myCert=%q tls.myPrivKey=%q",
+		library, r.port, mode, r.o.CA.File(tb, r.dir, "ca"), cert, key)
+	if len(r.o.PermittedPeers) > 0 {
+		text += ` tls.permittedPeer=["` + strings.Join(r.o.PermittedPeers, `","`) + `"]`
+	}
+	return text + " " + r.o.Input + ")\n"
+}
 
 func (r *Rsyslog) driver() string {
 	if !r.isTLS() {

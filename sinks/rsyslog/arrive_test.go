@@ -17,9 +17,9 @@ func start(t testing.TB, p *pki, protocol, framing string, o testbed.RsyslogOpti
 	o.Protocol = protocol
 	c := config.RsyslogTarget{Protocol: protocol, Framing: framing}
 	var bundle *config.TLSBundle
-	if protocol == "gtls" || protocol == "ossl" {
+	if over, ok := overTLS[protocol]; ok {
 		o.CA, o.Cert, o.PermittedPeers = p.ca, p.server, []string{"node1"}
-		c.Protocol, c.ServerName, bundle = "tls", "logs.example", p.bundle()
+		c.Protocol, c.ServerName, bundle = over, "logs.example", p.bundle()
 	}
 	r := testbed.StartRsyslog(t, o)
 	c.Address = r.Address
@@ -27,8 +27,14 @@ func start(t testing.TB, p *pki, protocol, framing string, o testbed.RsyslogOpti
 }
 
 var transports = []struct{ protocol, framing string }{
-	{"gtls", ""}, {"ossl", ""}, {"tcp", ""}, {"tcp", "newline"}, {"udp", ""},
+	{"gtls", ""}, {"ossl", ""}, {"relp", ""}, {"relp-tls", ""}, {"relp-ossl", ""}, {"tcp", ""}, {"tcp", "newline"}, {"udp", ""},
 }
+
+// streams are the transports that have connections.
+var streams = transports[:7]
+
+// overTLS gives the target's protocol for what testbed calls those that use TLS.
+var overTLS = map[string]string{"gtls": "tls", "ossl": "tls", "relp-tls": "relp-tls", "relp-ossl": "relp-tls"}
 
 func TestEverythingArrivesAsSent(t *testing.T) {
 	p := newPKI(t)

@@ -77,6 +77,8 @@ func (d *datagram) write(ctx context.Context, frames []byte, lengths []int) erro
 
 func (d *datagram) written() int64 { return d.sent }
 
+func (d *datagram) place() int64 { return d.sent }
+
 // confirmed knows nothing between two Sends: a refusal does not say which
 // datagram it is for.
 func (d *datagram) confirmed() (int64, error) { return d.good, nil }

@@ -286,7 +286,7 @@ func TestCloseSaysGoodbye(t *testing.T) {
 // A receiver that was restarted while nothing was sent: no error, no loss.
 func TestIdleConnectionIsClosedByTheServer(t *testing.T) {
 	p := newPKI(t)
-	for _, tr := range transports[:4] {
+	for _, tr := range streams {
 		t.Run(tr.protocol+tr.framing, func(t *testing.T) {
 			r, g := start(t, p, tr.protocol, tr.framing, testbed.RsyslogOptions{})
 			for i, end := range []func(){r.Stop, r.Kill, func() {}} {

@@ -31,7 +31,12 @@ const (
 	octetCounting framing = iota // RFC 6587 section 3.4.1, RFC 5425 section 4.3
 	newlines                     // RFC 6587 section 3.4.2
 	datagrams                    // RFC 5426 section 3.1
+	relpFrames                   // RELP: a transaction number, the command, and a length
 )
+
+// counted reports whether a length tells messages apart, so that a newline may
+// be part of one.
+func (f framing) counted() bool { return f == octetCounting || f == relpFrames }
 
 // changes say what was done to a record so that it fits. They are counted
 // once the record's batch is confirmed.
@@ -73,6 +78,7 @@ type encoder struct {
 	fields   []fieldName
 	all      bool // every field is sent
 
+	sent   int64 // RELP: commands encoded on this connection; see relpTxnr
 	second int64 // the second that stamp shows
 	stamp  [len(" 2006-01-02T15:04:05.")]byte
 
@@ -112,8 +118,11 @@ func (e *encoder) append(dst []byte, o *record.Origin, r *record.Record) ([]byte
 	if r.Flags&record.SyslogLine != 0 {
 		msg = r.Message
 	}
+	if e.framing == relpFrames {
+		dst = e.appendCommand(dst)
+	}
 	frame := len(dst)
-	if e.framing == octetCounting {
+	if e.framing.counted() {
 		// The length is written last; its digits are nearly always guessed right.
 		guess := digits(min(len(e.middle)+len(msg)+48, e.max))
 		dst = append(dst, "                     "[:guess+1]...)
@@ -122,7 +131,7 @@ func (e *encoder) append(dst []byte, o *record.Origin, r *record.Record) ([]byte
 	dst, did := e.appendHead(dst, r)
 	room := e.max - (len(dst) - head)
 	switch {
-	case e.framing != octetCounting:
+	case !e.framing.counted():
 		var cut bool
 		if dst, cut = appendEscaped(dst, msg, room); cut {
 			did |= messageCut
@@ -135,8 +144,11 @@ func (e *encoder) append(dst []byte, o *record.Origin, r *record.Record) ([]byte
 		msg = cutUTF8(msg, room)
 		did |= messageCut
 	}
-	dst = setLength(dst, frame, head, len(dst)-head+len(msg))
-	return append(dst, msg...), did
+	dst = append(setLength(dst, frame, head, len(dst)-head+len(msg)), msg...)
+	if e.framing == relpFrames {
+		dst = append(dst, '\n')
+	}
+	return dst, did
 }
 
 // appendHead appends everything before MSG.

@@ -83,7 +83,10 @@ func (s *stream) broken(write error) error {
 			err = errClosed
 		}
 	}
+	var known *sinks.Error
 	switch {
+	case errors.As(err, &known):
+		return err // the reader has said it all
 	case s.tls && tlsbundle.IsAlert(err):
 		return &sinks.Error{Class: sinks.ClassTLS, Err: tlsbundle.Explain(err, s.shown)}
 	case s.tls && s.shown.Asked && !s.hasSettled() && (tlsbundle.IsClosed(err) || err == errClosed):

@@ -59,7 +59,7 @@ func arrived(t *testing.T, r *testbed.Rsyslog) map[int]int {
 // taken some of it, but it was never read. All of it must be sent again.
 func TestKilledWithUnreadData(t *testing.T) {
 	p := newPKI(t)
-	for _, tr := range transports[:4] {
+	for _, tr := range streams {
 		t.Run(tr.protocol+tr.framing, func(t *testing.T) {
 			r, g := start(t, p, tr.protocol, tr.framing, testbed.RsyslogOptions{Direct: true})
 			const lines = 100
@@ -67,7 +67,7 @@ func TestKilledWithUnreadData(t *testing.T) {
 			before := sendAll(t, g, batches[:10], 10, nil)
 			r.Wait(t, 10*lines)
 			r.Pause()
-			conn := g.connection.(*stream)
+			conn := g.connection
 			go func() {
 				// The Send is stuck when nothing has moved for a while.
 				last, since := conn.written(), time.Now()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func BenchmarkEncode(b *testing.B) {
 // megabyte of 150-byte lines a Send, and one line a Send.
 func BenchmarkSend(b *testing.B) {
 	p := newPKI(b)
-	for _, tr := range []struct{ protocol, framing string }{{"gtls", ""}, {"ossl", ""}, {"tcp", ""}} {
+	for _, tr := range []struct{ protocol, framing string }{{"gtls", ""}, {"ossl", ""}, {"tcp", ""}, {"relp", ""}, {"relp-tls", ""}, {"relp-ossl", ""}} {
 		r, g := start(b, p, tr.protocol, tr.framing, testbed.RsyslogOptions{})
 		for _, c := range []struct {
 			name           string
@@ -80,7 +81,7 @@ func BenchmarkSend(b *testing.B) {
 				}
 				before := r.Count(b)
 				b.ReportAllocs()
-				n := 0
+				n, cpu := 0, ownCPU(b)
 				for b.Loop() {
 					res, err := g.Send(ctx, all)
 					if err != nil {
@@ -89,10 +90,21 @@ func BenchmarkSend(b *testing.B) {
 					n += res.Delivered
 				}
 				confirmed := b.Elapsed()
+				b.ReportMetric(float64((ownCPU(b)-cpu).Nanoseconds())/float64(n), "cpu-ns/message")
 				b.ReportMetric(float64(confirmed.Nanoseconds())/float64(n), "ns/message")
 				b.ReportMetric(float64(n)/confirmed.Seconds(), "messages/s")
 				until(b, "rsyslog has written it", func() bool { return r.Count(b) >= before+n })
 			})
 		}
 	}
+}
+
+// ownCPU is the processor time that this process has used, that of the kernel
+// on its behalf included.
+func ownCPU(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

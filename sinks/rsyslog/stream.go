@@ -54,8 +54,8 @@ const (
 
 // stream is a TCP connection, with TLS or without.
 //
-// Life: dialStream makes it and starts its reader; finish or abandon ends it.
-// One goroutine writes; the reader only reads and closes.
+// Life: dialStream makes it and start starts its reader; finish or abandon ends
+// it. One goroutine writes; the reader only reads.
 type stream struct {
 	wire    *wire
 	conn    net.Conn // what is written to: wire, or TLS over it
@@ -69,12 +69,13 @@ type stream struct {
 	mark    int64     // confirmed at the time markAt; the next good
 	markAt  time.Time
 
-	dead chan struct{} // closed by the reader
-	why  error         // why it is dead; set before dead is closed
+	take func([]byte) error // takes what is read; nil: nothing is said
+	dead chan struct{}      // closed by the reader
+	why  error              // why it is dead; set before dead is closed
 }
 
 // dialStream connects, and shakes hands if conf is given.
-func dialStream(ctx context.Context, address string, timeout time.Duration, conf *tls.Config) (*stream, error) {
+func dialStream(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, take func([]byte) error) (*stream, error) {
 	// One time limit for each step.
 	dialer := net.Dialer{Timeout: timeout}
 	c, err := dialer.DialContext(ctx, "tcp", address)
@@ -86,16 +87,17 @@ func dialStream(ctx context.Context, address string, timeout time.Duration, conf
 		c.Close()
 		return nil, localError(err)
 	}
-	s := &stream{wire: w, conn: w, timeout: timeout, settle: settleTime, dead: make(chan struct{})}
+	s := &stream{wire: w, conn: w, timeout: timeout, settle: settleTime, take: take, dead: make(chan struct{})}
 	if conf != nil {
 		if err := s.handshake(ctx, conf); err != nil {
 			c.Close()
 			return nil, err
 		}
 	}
-	go s.read()
 	return s, nil
 }
+
+func (s *stream) start() { go s.read() }
 
 func (s *stream) handshake(ctx context.Context, conf *tls.Config) error {
 	s.tls = true
@@ -114,12 +116,24 @@ func (s *stream) handshake(ctx context.Context, conf *tls.Config) error {
 	return nil
 }
 
-// read reads all the time: receivers say nothing, but an alert, a close and a
-// reset are seen at once.
+// read reads all the time: receivers that are not asked for answers say
+// nothing, but an alert, a close and a reset are seen at once.
 func (s *stream) read() {
-	buf := make([]byte, 512)
+	size := 512
+	if s.take != nil {
+		size = 16 << 10 // TLS's largest record
+	}
+	buf := make([]byte, size)
 	for {
-		_, err := s.conn.Read(buf)
+		if s.take != nil {
+			s.wire.ackAtOnce()
+		}
+		n, err := s.conn.Read(buf)
+		if s.take != nil && n > 0 {
+			if bad := s.take(buf[:n]); bad != nil {
+				err = bad
+			}
+		}
 		if err == nil {
 			continue
 		}
@@ -131,6 +145,9 @@ func (s *stream) read() {
 }
 
 func (s *stream) written() int64 { return s.wire.written.Load() }
+
+// place counts octets: it is what confirmed counts.
+func (s *stream) place() int64 { return s.written() }
 
 // alive looks at what the reader found and at the kernel's own state, which
 // knows of a close or a reset before the reader runs.
@@ -158,6 +175,15 @@ func (s *stream) write(ctx context.Context, frames []byte, _ []int) error {
 	if s.settled.IsZero() {
 		s.settled = time.Now().Add(s.settle)
 	}
+	if err := s.send(ctx, frames); err != nil {
+		return err
+	}
+	// A cheap look now tells what was confirmed if the connection breaks later.
+	_, err := s.confirmed()
+	return err
+}
+
+func (s *stream) send(ctx context.Context, frames []byte) error {
 	s.wire.woken.Store(false)
 	stop := context.AfterFunc(ctx, s.wire.wake)
 	defer stop()
@@ -169,9 +195,7 @@ func (s *stream) write(ctx context.Context, frames []byte, _ []int) error {
 	if _, err := s.conn.Write(frames); err != nil {
 		return s.broken(err)
 	}
-	// A cheap look now tells what was confirmed if the connection breaks later.
-	_, err := s.confirmed()
-	return err
+	return nil
 }
 
 // confirmed returns up to where the other kernel has acknowledged what was
@@ -322,6 +346,14 @@ func (w *wire) acknowledged() (int64, error) {
 	}
 	w.seen.Store(written - int64(queued))
 	return written - int64(queued), nil
+}
+
+// ackAtOnce has this kernel acknowledge what it receives without the usual
+// delay of 40 ms. librelp writes each answer by itself and leaves Nagle's
+// algorithm on, so that its next answers wait for that acknowledgement. The kernel
+// forgets the wish now and then. A failure costs time only.
+func (w *wire) ackAtOnce() {
+	w.raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
 }
 
 // tcpEstablished is the kernel's TCP_ESTABLISHED. A connection that the other

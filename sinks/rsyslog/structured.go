@@ -59,7 +59,7 @@ func (e *encoder) appendElement(m []byte, o *record.Origin, h *record.Header) ([
 		return append(m[:start], '-'), false
 	}
 	if before := len(m); len(h.Unit) > 0 && !hasLabel(o, "unit") {
-		m = appendValue(append(m, ` unit="`...), h.Unit, e.framing != octetCounting)
+		m = appendValue(append(m, ` unit="`...), h.Unit, !e.framing.counted())
 		if e.overBudget(len(m)) {
 			m, e.kept = m[:before], e.kept|structuredDataCut
 		}
@@ -83,7 +83,7 @@ func (e *encoder) appendFields(dst []byte, head int, r *record.Record) (_ []byte
 			before := len(dst)
 			dst = append(dst, ' ')
 			dst = appendParamName(dst, f.Name)
-			dst = appendValue(append(dst, '=', '"'), f.Value, e.framing != octetCounting)
+			dst = appendValue(append(dst, '=', '"'), f.Value, !e.framing.counted())
 			if len(dst)-head+2 > e.budget {
 				dst, cut = dst[:before], true
 			}
@@ -98,7 +98,7 @@ func (e *encoder) appendFields(dst []byte, head int, r *record.Record) (_ []byte
 		before := len(dst)
 		dst = append(dst, ' ')
 		dst = append(dst, e.fields[i].param...)
-		dst = appendValue(append(dst, '=', '"'), value, e.framing != octetCounting)
+		dst = appendValue(append(dst, '=', '"'), value, !e.framing.counted())
 		if len(dst)-head+2 > e.budget {
 			dst, cut = dst[:before], true
 		}
@@ -110,7 +110,7 @@ func (e *encoder) appendFields(dst []byte, head int, r *record.Record) (_ []byte
 func (e *encoder) appendParam(dst []byte, name, value string) []byte {
 	dst = append(dst, ' ')
 	dst = append(dst, name...)
-	return appendValue(append(dst, '=', '"'), value, e.framing != octetCounting)
+	return appendValue(append(dst, '=', '"'), value, !e.framing.counted())
 }
 
 // appendValue appends a PARAM-VALUE and the closing quote (RFC 5424 section
