@@ -55,7 +55,7 @@ var errServerClose = errors.New("the server closed the session (serverclose)")
 func dialRelp(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, base int64) (*relp, error) {
 	r := &relp{base: base + 1, moved: make(chan struct{}, 1), timer: time.NewTimer(timeout), held: -1}
 	r.timer.Stop()
-	s, err := dialStream(ctx, address, timeout, conf, r.take)
+	s, err := dialStream(ctx, address, timeout, conf, r)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +197,10 @@ func (r *relp) openAnswer() error {
 	r.tell()
 	return nil
 }
+
+// many reports whether so many answers are to come that the server will not
+// run out of messages while they gather.
+func (r *relp) many() bool { return r.sent.Load()-r.acked.Load() > relpWindow/8 }
 
 // hold has the message of that place sent alone.
 func (r *relp) hold(place int64) { r.held = place }

@@ -1,6 +1,7 @@
 package rsyslog
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,6 +43,14 @@ const (
 // rest of an interrupted Send is sent again, and may arrive twice.
 const holdTime = time.Second
 
+// Answers come one in a packet; a sender that woke up for each would use many
+// times the processor time of all the rest. When many are to come they are
+// read together, this long after the last ones.
+const (
+	gatherTime = 500 * time.Microsecond
+	readAhead  = 16 << 10
+)
+
 // goodbyeTime is how long finish waits for the other side's goodbye.
 const goodbyeTime = time.Second
 
@@ -74,8 +83,9 @@ type stream struct {
 	why  error              // why it is dead; set before dead is closed
 }
 
-// dialStream connects, and shakes hands if conf is given.
-func dialStream(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, take func([]byte) error) (*stream, error) {
+// dialStream connects, and shakes hands if conf is given. answers takes what
+// the other side says; it is nil if nothing is expected.
+func dialStream(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, answers *relp) (*stream, error) {
 	// One time limit for each step.
 	dialer := net.Dialer{Timeout: timeout}
 	c, err := dialer.DialContext(ctx, "tcp", address)
@@ -87,7 +97,10 @@ func dialStream(ctx context.Context, address string, timeout time.Duration, conf
 		c.Close()
 		return nil, localError(err)
 	}
-	s := &stream{wire: w, conn: w, timeout: timeout, settle: settleTime, take: take, dead: make(chan struct{})}
+	s := &stream{wire: w, conn: w, timeout: timeout, settle: settleTime, dead: make(chan struct{})}
+	if answers != nil {
+		s.take, w.many, w.ahead = answers.take, answers.many, bufio.NewReaderSize(unhurried{w}, readAhead)
+	}
 	if conf != nil {
 		if err := s.handshake(ctx, conf); err != nil {
 			c.Close()
@@ -119,15 +132,11 @@ func (s *stream) handshake(ctx context.Context, conf *tls.Config) error {
 // read reads all the time: receivers that are not asked for answers say
 // nothing, but an alert, a close and a reset are seen at once.
 func (s *stream) read() {
-	size := 512
+	buf := make([]byte, 512)
 	if s.take != nil {
-		size = 16 << 10 // TLS's largest record
+		buf = make([]byte, readAhead)
 	}
-	buf := make([]byte, size)
 	for {
-		if s.take != nil {
-			s.wire.ackAtOnce()
-		}
 		n, err := s.conn.Read(buf)
 		if s.take != nil && n > 0 {
 			if bad := s.take(buf[:n]); bad != nil {
@@ -293,6 +302,9 @@ type wire struct {
 	written atomic.Int64 // octets given to the kernel
 	seen    atomic.Int64 // what acknowledged said last
 	woken   atomic.Bool  // writes are to end
+
+	ahead *bufio.Reader // nil: reads go to the connection
+	many  func() bool   // so much is to come that it is better read together
 }
 
 var errWoken = errors.New("write interrupted")
@@ -354,6 +366,26 @@ func (w *wire) acknowledged() (int64, error) {
 // forgets the wish now and then. A failure costs time only.
 func (w *wire) ackAtOnce() {
 	w.raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+}
+
+// Read reads ahead, so that a TLS record does not cost a system call each, if
+// there is a buffer to read into.
+func (w *wire) Read(p []byte) (int, error) {
+	if w.ahead == nil {
+		return w.TCPConn.Read(p)
+	}
+	return w.ahead.Read(p)
+}
+
+// unhurried is what wire.ahead reads from.
+type unhurried struct{ *wire }
+
+func (u unhurried) Read(p []byte) (int, error) {
+	u.ackAtOnce()
+	if u.many() {
+		time.Sleep(gatherTime)
+	}
+	return u.TCPConn.Read(p)
 }
 
 // tcpEstablished is the kernel's TCP_ESTABLISHED. A connection that the other
