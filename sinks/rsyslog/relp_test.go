@@ -1,0 +1,308 @@
+package rsyslog
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/testbed"
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sinks"
+)
+
+func relpRig(t testing.TB, address string, timeout time.Duration) *rig {
+	return newRig(t, config.RsyslogTarget{Address: address, Protocol: "relp", Timeout: config.Duration(timeout)}, nil)
+}
+
+// number takes the number out of a message of numbered.
+func number(t testing.TB, message string) (n int) {
+	t.Helper()
+	at := strings.LastIndex(message, "message ")
+	if at < 0 {
+		t.Fatalf("message %q", message)
+	}
+	if _, err := fmt.Sscanf(message[at:], "message %d", &n); err != nil {
+		t.Fatalf("message %q: %v", message, err)
+	}
+	return n
+}
+
+// firstTimes checks that messages came in order, repeats aside: each is at most
+// one further than all before it, and that none is missing. It returns how many are repeats.
+func firstTimes(t testing.TB, got []int, want int) (repeats int) {
+	t.Helper()
+	next := 0
+	for i, n := range got {
+		switch {
+		case n == next:
+			next++
+		case n > next:
+			t.Fatalf("number %d came at place %d, where %d was next", n, i, next)
+		default:
+			repeats++
+		}
+	}
+	if next != want {
+		t.Fatalf("%d of %d messages arrived", next, want)
+	}
+	return repeats
+}
+
+// The server of the tests and imrelp see the same client do the same, and
+// answer it alike.
+func TestRelpServersAgree(t *testing.T) {
+	real := testbed.StartRsyslog(t, testbed.RsyslogOptions{Protocol: "relp", Direct: true})
+	fake := startRelpServer(t, nil, nil)
+	for name, address := range map[string]string{"imrelp": real.Address, "fake": fake.Address} {
+		g := relpRig(t, address, 0)
+		if failures := sendAll(t, g, numbered(t, 30, 100), 7, nil); failures != 0 {
+			t.Errorf("%s: %d failures", name, failures)
+		}
+		if err := g.Close(within(t, 10*time.Second)); err != nil {
+			t.Error(err)
+		}
+	}
+	var fromReal, fromFake []int
+	for _, m := range real.Wait(t, 3000) {
+		fromReal = append(fromReal, number(t, m.Raw))
+	}
+	for _, m := range fake.messages() {
+		fromFake = append(fromFake, number(t, m))
+	}
+	if r, f := firstTimes(t, fromReal, 3000), firstTimes(t, fromFake, 3000); r != 0 || f != 0 {
+		t.Errorf("%d and %d repeats", r, f)
+	}
+	until(t, "close has arrived", func() bool { fake.mu.Lock(); defer fake.mu.Unlock(); return fake.closed == 1 })
+
+	open := string(appendRelpFrame(nil, 1, "open", relpOpenOffers))
+	for _, script := range []string{
+		open + "2 syslog 3 abc\n3 syslog 3 a\nb\n4 close 0\n",
+		open + "3 syslog 3 abc\n",
+		open + "2 syslog 3 abcd\n",
+		"hello\n",
+	} {
+		if a, b := transcript(t, real.Address, script), transcript(t, fake.Address, script); a != b {
+			t.Errorf("%q:\nimrelp %q\nfake   %q", script, a, b)
+		}
+	}
+}
+
+// transcript is what a server says to a script, but for its offers.
+func transcript(t *testing.T, address, script string) string {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, script)
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	var said []string
+	for in := bufio.NewReader(c); ; {
+		line, err := in.ReadString('\n')
+		if strings.Contains(line, "=") || err != nil && line == "" {
+			if err != nil {
+				return strings.Join(said, "")
+			}
+			continue
+		}
+		if strings.HasPrefix(line, "1 rsp ") {
+			line = "1 rsp LENGTH" + strings.TrimLeft(line[6:], "0123456789")
+		}
+		said = append(said, line)
+	}
+}
+
+// Whatever the server does wrong at whatever message: what counts as delivered
+// it has kept, all arrives, and in order but for repeats.
+func TestRelpFaults(t *testing.T) {
+	all := []fault{answers500, hangs, resets, halfCloses, closes, closesAndSays, wrongTxnr, answersTwice, talksGarbage, hugeAnswer, isSlow, outOfOrder, inPieces}
+	p := newPKI(t)
+	for _, protocol := range []string{"relp", "relp-tls"} {
+		t.Run(protocol, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			var conf *tls.Config
+			var bundle *config.TLSBundle
+			c := config.RsyslogTarget{Protocol: protocol, Timeout: config.Duration(150 * time.Millisecond)}
+			if protocol == "relp-tls" {
+				conf, bundle, c.ServerName = &tls.Config{Certificates: []tls.Certificate{p.server.TLS(t)}}, p.bundle(), "logs.example"
+			}
+			s := startRelpServer(t, conf, func(connection int) (int, fault) {
+				if connection >= 3*len(all) {
+					return -1, ""
+				}
+				return random.IntN(1000), all[connection%len(all)]
+			})
+			c.Address = s.Address
+			g := newRig(t, c, bundle)
+			const lines = 50
+			batches := numbered(t, 1000, lines)
+			failures := sendAll(t, g, batches, 30, func(done int) {
+				if kept := s.messages(); done > 0 && (len(kept) == 0 || !keptUpTo(t, kept, done*lines)) {
+					t.Fatalf("%d batches count as delivered, and %d messages are kept", done, len(kept))
+				}
+			})
+			var got []int
+			for _, m := range s.messages() {
+				got = append(got, number(t, m))
+			}
+			repeats := firstTimes(t, got, len(batches)*lines)
+			t.Logf("%d failed Sends, %d repeats of %d messages: %v", failures, repeats, len(batches)*lines, s.said)
+			if failures < 2*len(all) {
+				t.Errorf("only %d failures", failures)
+			}
+			for _, f := range all {
+				if s.happened(f) == 0 {
+					t.Errorf("%s did not happen", f)
+				}
+			}
+		})
+	}
+}
+
+// keptUpTo reports whether message n-1 is kept; by firstTimes then all before it are.
+func keptUpTo(t *testing.T, kept []string, n int) bool {
+	for i := len(kept) - 1; i >= 0; i-- {
+		if number(t, kept[i]) == n-1 {
+			return true
+		}
+	}
+	return false
+}
+
+// A message that is answered with 500 is tried again for ever, alone: what lies
+// behind it is not repeated, and what lies before it in earlier batches neither.
+func TestRelp500(t *testing.T) {
+	const tries = 5
+	s := startRelpServer(t, nil, func(connection int) (int, fault) {
+		switch {
+		case connection == 0:
+			return 234, answers500
+		case connection < tries:
+			return 34, answers500 // the third batch begins with message 200
+		}
+		return -1, ""
+	})
+	g := relpRig(t, s.Address, 0)
+	batches := numbered(t, 10, 100)
+	done := 0
+	for i := range tries {
+		res, err := g.Send(within(t, 10*time.Second), batches[done:])
+		if class(err) != sinks.ClassServer || !strings.Contains(err.Error(), "500 the disk is full") || len(res.Refused) != 0 {
+			t.Fatalf("try %d: %+v, %v", i, res, err)
+		}
+		if done += res.Batches; done != 2 {
+			t.Fatalf("try %d: %d batches are delivered", i, done)
+		}
+	}
+	if kept := s.count(); kept != 200+tries*34 {
+		t.Errorf("%d messages were taken before the message passed, want %d", kept, 200+tries*34)
+	}
+	if res, err := g.Send(within(t, 10*time.Second), batches[done:]); err != nil || res.Batches != 8 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	var got []int
+	for _, m := range s.messages() {
+		got = append(got, number(t, m))
+	}
+	if repeats := firstTimes(t, got, 1000); repeats != tries*34 {
+		t.Errorf("%d repeats", repeats)
+	}
+	if g.held != -1 {
+		t.Errorf("record %d is still sent alone", g.held)
+	}
+}
+
+// Transaction numbers go on at 1 after 999,999,999.
+func TestRelpTransactionNumbersWrap(t *testing.T) {
+	s := startRelpServer(t, nil, nil)
+	g := relpRig(t, s.Address, 0)
+	g.relpBase = maxTxnr - 1500
+	if failures := sendAll(t, g, numbered(t, 40, 100), 5, nil); failures != 0 {
+		t.Errorf("%d failures", failures)
+	}
+	var got []int
+	for _, m := range s.messages() {
+		got = append(got, number(t, m))
+	}
+	if repeats := firstTimes(t, got, 4000); repeats != 0 {
+		t.Errorf("%d repeats", repeats)
+	}
+	if last := relpTxnr(g.connection.(*relp).base + g.connection.place()); last != 4000-1500+2 {
+		t.Errorf("the last transaction number is %d", last)
+	}
+}
+
+// What a server may answer to open, and what is no RELP server.
+func TestRelpOpen(t *testing.T) {
+	for _, c := range []struct{ says, class, text string }{
+		{"1 rsp 46 200 OK\nrelp_version=1\ncommands=eventlog,syslog\n", "ok", ""},
+		{"1 rsp 44 500 required command not supported by client\n", sinks.ClassServer, "500 required command not supported by client"},
+		{"1 rsp 22 200 OK\ncommands=syslog\n", sinks.ClassServer, "offers no relp_version"},
+		{"1 rsp 21 200 OK\nrelp_version=0\n", sinks.ClassServer, "does not offer to take syslog"},
+		{"2 rsp 6 200 OK\n", sinks.ClassBroken, "where open was 1"},
+		{"1 rsp 0\n", sinks.ClassBroken, "no response code"},
+		{"1 rsp 6 200-OK\n", sinks.ClassBroken, "no response code"},
+		{"0 serverclose 0\n", sinks.ClassBroken, "serverclose"},
+		{"220 mail.example ESMTP\r\n", sinks.ClassBroken, "no RELP"},
+		{"1 rsp 999999999 200", sinks.ClassBroken, "more than 131072 octets"},
+		{"", sinks.ClassTimeout, "speaks RELP?"},
+	} {
+		address := listen(t, func(conn *net.TCPConn) {
+			bufio.NewReader(conn).ReadString('\n')
+			io.WriteString(conn, c.says)
+			io.Copy(io.Discard, conn)
+		})
+		g := relpRig(t, address, 300*time.Millisecond)
+		_, err := g.Send(within(t, 10*time.Second), nil)
+		if c.class == "ok" {
+			if err != nil {
+				t.Errorf("%q: %v", c.says, err)
+			}
+			continue
+		}
+		if class(err) != c.class || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%q: %v, want %s: ...%s...", c.says, err, c.class, c.text)
+		}
+	}
+}
+
+// Close ends a session with the command close, also one that a Send was
+// interrupted on, and does not wait for a server that hangs.
+func TestRelpClose(t *testing.T) {
+	s := startRelpServer(t, nil, func(connection int) (int, fault) {
+		if connection == 1 {
+			return 5, hangs
+		}
+		return -1, ""
+	})
+	g := relpRig(t, s.Address, 0)
+	sendAll(t, g, numbered(t, 1, 10), 1, nil)
+	if err := g.Close(within(t, 10*time.Second)); err != nil || s.closed != 1 {
+		t.Errorf("%v, %d sessions were closed", err, s.closed)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		until(t, "it hangs", func() bool { return s.happened(hangs) == 1 })
+		cancel()
+	}()
+	res, err := g.Send(ctx, []*record.Batch{batchOf(t, "1", "2", "3"), batchOf(t, "4", "5", "6", "7", "8")})
+	if class(err) != sinks.ClassShutdown || !errors.Is(err, context.Canceled) || res.Batches != 1 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	start := time.Now()
+	g.Close(within(t, 200*time.Millisecond))
+	if took := time.Since(start); took > goodbyeTime {
+		t.Errorf("Close took %v", took)
+	}
+}
