@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -12,85 +15,152 @@ import (
 
 // The file, byte by byte (every line ends in one \n; fields are parted by one \t):
 //
-//	lbshipd-positions 1
-//	<updated>\t<source>\t<target>\t<input>\t<position>     one line per entry, sorted
+//	lbshipd-positions 2
+//	<updated>\t<source>\t<target>\t<input>\t<position>                            one line per position, sorted
+//	ledger\t<updated>\t<source>\t<target>\t<read>\t<delivered>\t<filtered>         one line per pair, sorted
+//	refused\t<source>\t<target>\t<reason>\t<records>                             behind its pair's line
+//	lost\t<source>\t<target>\t<reason>\t<records>\t<bytes>\t<gaps>\t<unsized>      behind its pair's line
 //	sum\t<crc>\t<count>
 //
-// updated is Unix seconds in decimal. In source, target, input and position
-// every byte outside 0x21 to 0x7e, and '%', is written as %XX. crc is the
-// CRC-32C (Castagnoli) of every byte before the last line, in 8 hex digits;
-// count is the number of entries. A file of a later format has another number
-// in its first line and is refused, not guessed at.
-const header = "lbshipd-positions 1\n"
+// updated is Unix seconds in decimal, as are all numbers. In source, target,
+// input, position and reason every byte outside 0x21 to 0x7e, and '%', is
+// written as %XX. crc is the CRC-32C (Castagnoli) of every byte before the last
+// line, in 8 hex digits; count is the number of lines between the first and
+// the last. Format 1 has positions only. A file of a later format has another
+// number in its first line and is refused, not guessed at.
+const (
+	header  = "lbshipd-positions 2\n"
+	header1 = "lbshipd-positions 1\n"
+)
 
 // maxFileBytes bounds what is read back: far more than 10,000 inputs to 50 targets need.
 const maxFileBytes = 256 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func encode(entries []Entry) []byte {
-	b := []byte(header)
-	for _, e := range entries {
-		b = strconv.AppendInt(b, e.Updated, 10)
-		for _, s := range [...]string{e.Source, e.Target, e.Input, string(e.Position)} {
-			b = append(b, '\t')
-			b = appendEscaped(b, s)
-		}
-		b = append(b, '\n')
-	}
-	return fmt.Appendf(b, "sum\t%08x\t%d\n", crc32.Checksum(b, castagnoli), len(entries))
+// contents is what one file holds.
+type contents struct {
+	entries []Entry
+	rows    []Row
 }
 
-func decode(data []byte) ([]Entry, error) {
-	if len(data) == 0 {
-		return nil, fmt.Errorf("the file is empty")
+// encode sorts what c holds and writes it down.
+func (c *contents) encode() []byte {
+	sortEntries(c.entries)
+	sortRows(c.rows)
+	b := []byte(header)
+	for _, e := range c.entries {
+		b = strconv.AppendInt(b, e.Updated, 10)
+		b = appendFields(b, e.Source, e.Target, e.Input, string(e.Position))
+		b = append(b, '\n')
 	}
-	if !bytes.HasPrefix(data, []byte(header)) {
+	lines := len(c.entries)
+	for i := range c.rows {
+		b = c.rows[i].append(b)
+		lines += 1 + len(c.rows[i].Refused) + len(c.rows[i].Lost)
+	}
+	return fmt.Appendf(b, "sum\t%08x\t%d\n", crc32.Checksum(b, castagnoli), lines)
+}
+
+func appendFields(b []byte, fields ...string) []byte {
+	for _, s := range fields {
+		b = append(b, '\t')
+		b = appendEscaped(b, s)
+	}
+	return b
+}
+
+func decode(data []byte) (contents, error) {
+	if len(data) == 0 {
+		return contents{}, fmt.Errorf("the file is empty")
+	}
+	if !bytes.HasPrefix(data, []byte(header)) && !bytes.HasPrefix(data, []byte(header1)) {
 		first, _, _ := bytes.Cut(data[:min(len(data), 64)], []byte("\n"))
-		return nil, fmt.Errorf("line 1 is %q, want %q", first, header[:len(header)-1])
+		return contents{}, fmt.Errorf("line 1 is %q, want %q", first, header[:len(header)-1])
 	}
 	at := bytes.LastIndex(data[:len(data)-1], []byte("\n")) + 1
 	var sum uint32
 	var count int
 	if _, err := fmt.Sscanf(string(data[at:]), "sum\t%08x\t%d\n", &sum, &count); err != nil {
-		return nil, fmt.Errorf("the last line is not a checksum: the file is cut short")
+		return contents{}, fmt.Errorf("the last line is not a checksum: the file is cut short")
 	}
 	if got := crc32.Checksum(data[:at], castagnoli); got != sum {
-		return nil, fmt.Errorf("checksum is %08x, the last line says %08x", got, sum)
+		return contents{}, fmt.Errorf("checksum is %08x, the last line says %08x", got, sum)
 	}
-	var entries []Entry
+	var c contents
+	lines := 0
 	for n, line := range strings.Split(strings.TrimSuffix(string(data[len(header):at]), "\n"), "\n") {
 		if line == "" {
 			continue
 		}
-		e, err := decodeLine(line)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n+2, err)
+		if err := c.decodeLine(line); err != nil {
+			return contents{}, fmt.Errorf("line %d: %w", n+2, err)
 		}
-		entries = append(entries, e)
+		lines++
 	}
-	if len(entries) != count {
-		return nil, fmt.Errorf("%d entries, the last line says %d", len(entries), count)
+	if lines != count {
+		return contents{}, fmt.Errorf("%d lines, the last line says %d", lines, count)
 	}
-	return entries, nil
+	return c, nil
 }
 
-func decodeLine(line string) (Entry, error) {
+// decodeLine takes in one line; its first field says which kind it is.
+func (c *contents) decodeLine(line string) error {
 	f := strings.Split(line, "\t")
+	for i := 1; i < len(f); i++ {
+		var err error
+		if f[i], err = unescape(f[i]); err != nil {
+			return err
+		}
+	}
+	if f[0] == "" || f[0][0] < 'a' || f[0][0] > 'z' {
+		return c.decodeEntry(f)
+	}
+	return c.decodeLedger(f)
+}
+
+func (c *contents) decodeEntry(f []string) error {
 	if len(f) != 5 {
-		return Entry{}, fmt.Errorf("%d fields, want 5", len(f))
+		return fmt.Errorf("%d fields, want 5", len(f))
 	}
 	updated, err := strconv.ParseInt(f[0], 10, 64)
 	if err != nil {
-		return Entry{}, fmt.Errorf("time of update: %w", err)
+		return fmt.Errorf("time of update: %w", err)
 	}
-	for i := 1; i < len(f); i++ {
-		if f[i], err = unescape(f[i]); err != nil {
-			return Entry{}, err
-		}
-	}
-	return Entry{Key{f[1], f[2], f[3]}, record.Position(f[4]), updated}, nil
+	c.entries = append(c.entries, Entry{Key{f[1], f[2], f[3]}, record.Position(f[4]), updated})
+	return nil
 }
+
+// ReadFile reads and verifies one positions file. Entries are sorted.
+func ReadFile(path string) ([]Entry, error) {
+	c, err := readContents(path)
+	return c.entries, err
+}
+
+func readContents(path string) (contents, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return contents{}, fmt.Errorf("reading positions: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return contents{}, fmt.Errorf("reading positions: %w", err)
+	}
+	if len(data) > maxFileBytes {
+		return contents{}, fmt.Errorf("reading positions: %s is larger than %d bytes", path, maxFileBytes)
+	}
+	c, err := decode(data)
+	if err != nil {
+		return contents{}, fmt.Errorf("reading positions %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// ReadDir reads the current generation in a data directory, without locking.
+func ReadDir(dir string) ([]Entry, error) { return ReadFile(currentPath(dir)) }
+
+func currentPath(dir string) string { return filepath.Join(dir, fileName) }
 
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"

@@ -1,5 +1,6 @@
 // Package positions keeps, for each source, target and input, the position up
-// to which the target has answered: the only state that lbshipd has.
+// to which the target has answered, and for each source and target the ledger of
+// what became of the records up to there: the only state that lbshipd has.
 package positions
 
 import (
@@ -7,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -67,6 +67,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	entries map[Key]Entry
+	ledger  map[Pair]*Row
 	version uint64 // counts changes
 	saved   uint64 // version that is on disk
 	lastErr error  // of the last save
@@ -95,7 +96,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 		}
 		return nil, fmt.Errorf("locking data directory %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, log: log, lock: lock, now: time.Now, entries: map[Key]Entry{}, fresh: make(chan struct{}, 1)}
+	s := &Store{dir: dir, log: log, lock: lock, now: time.Now, entries: map[Key]Entry{}, ledger: map[Pair]*Row{}, fresh: make(chan struct{}, 1)}
 	if err := s.load(); err != nil {
 		lock.Close()
 		return nil, err
@@ -107,13 +108,16 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 func (s *Store) load() error {
 	for _, name := range []string{fileName, previousName} {
 		path := filepath.Join(s.dir, name)
-		entries, err := ReadFile(path)
+		c, err := readContents(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			for _, e := range entries {
+			for _, e := range c.entries {
 				s.entries[e.Key] = e
+			}
+			for i := range c.rows {
+				s.ledger[c.rows[i].Pair] = &c.rows[i]
 			}
 			if info, err := os.Stat(path); err == nil {
 				s.loaded = info.ModTime()
@@ -133,30 +137,6 @@ func (s *Store) load() error {
 // SavedAt returns when the positions that Open has loaded were saved, by the
 // clock of the file system; the zero time if there were none.
 func (s *Store) SavedAt() time.Time { return s.loaded }
-
-// ReadFile reads and verifies one positions file. Entries are sorted.
-func ReadFile(path string) ([]Entry, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading positions: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading positions: %w", err)
-	}
-	if len(data) > maxFileBytes {
-		return nil, fmt.Errorf("reading positions: %s is larger than %d bytes", path, maxFileBytes)
-	}
-	entries, err := decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading positions %s: %w", path, err)
-	}
-	return entries, nil
-}
-
-// ReadDir reads the current generation in a data directory, without locking.
-func ReadDir(dir string) ([]Entry, error) { return ReadFile(filepath.Join(dir, fileName)) }
 
 // Get returns the position of k, and whether there is one.
 func (s *Store) Get(k Key) (record.Position, bool) {
@@ -189,6 +169,11 @@ func (s *Store) Set(k Key, p record.Position) {
 	now := s.now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.set(k, p, now)
+}
+
+// set is Set with s.mu held.
+func (s *Store) set(k Key, p record.Position, now int64) {
 	if _, known := s.entries[k]; !known {
 		select {
 		case s.fresh <- struct{}{}:
@@ -213,21 +198,27 @@ func (s *Store) Forget(k Key) {
 // sorted by source, target and input.
 func (s *Store) Entries(source string) []Entry {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sorted(source)
+	list := s.list(source)
+	s.mu.Unlock()
+	sortEntries(list)
+	return list
 }
 
-func (s *Store) sorted(source string) []Entry {
+// list copies the entries of one source, or of all. s.mu is held.
+func (s *Store) list(source string) []Entry {
 	list := make([]Entry, 0, len(s.entries))
 	for _, e := range s.entries {
 		if source == "" || e.Source == source {
 			list = append(list, e)
 		}
 	}
+	return list
+}
+
+func sortEntries(list []Entry) {
 	slices.SortFunc(list, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Input, b.Input))
 	})
-	return list
 }
 
 // Run saves what changed, once a second and soon after a key is new, until ctx
@@ -284,10 +275,10 @@ func (s *Store) Save() error {
 	}
 	version := s.version
 	s.expire()
-	data := encode(s.sorted(""))
+	c := contents{entries: s.list(""), rows: s.rows()}
 	s.mu.Unlock()
 
-	err := s.write(data)
+	err := s.write(c.encode()) // in its own time: senders wait for s.mu
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,14 +297,22 @@ func (s *Store) expire() {
 			delete(s.entries, k)
 		}
 	}
+	for p, r := range s.ledger {
+		if r.Updated < oldest {
+			delete(s.ledger, p)
+		}
+	}
 }
+
+// old reports whether an entry in use is to be marked as that once more.
+func old(updated, now int64) bool { return now-updated > int64(keepUnused/time.Second)/10 }
 
 // Touch marks k as in use, so that it does not expire while its input is quiet.
 func (s *Store) Touch(k Key) {
 	now := s.now().Unix()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.entries[k]; ok && now-e.Updated > int64(keepUnused/time.Second)/10 {
+	if e, ok := s.entries[k]; ok && old(e.Updated, now) {
 		e.Updated = now
 		s.entries[k] = e
 		s.version++
