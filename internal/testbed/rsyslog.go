@@ -123,6 +123,9 @@ func freePort(tb TB, protocol string) int {
 // Start starts it again on the same port after Stop or Kill.
 func (r *Rsyslog) Start(tb TB) {
 	tb.Helper()
+	if err := cutTorn(r.file()); err != nil {
+		tb.Fatalf("cutting the message that was being written: %v", err)
+	}
 	if err := r.start(tb); err != nil {
 		tb.Fatalf("starting rsyslog again: %v", err)
 	}
