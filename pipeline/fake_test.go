@@ -254,7 +254,8 @@ type house struct {
 	tapes   map[string]*tape
 	rotate  chan *tape
 	shelves map[string]*shelf
-	made    map[string]int // sinks made, by target
+	made    map[string]int                 // sinks made, by target
+	sink    func(target string) sinks.Sink // nil: the shelf
 	log     *bytes.Buffer
 }
 
@@ -282,6 +283,9 @@ func (h *house) open() {
 			return nil, "", errors.New("no such shelf")
 		}
 		h.made[c.Name]++
+		if h.sink != nil {
+			return h.sink(c.Name), "stdout", nil
+		}
 		return h.shelves[c.Name], "stdout", nil
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/internal/backoff"
+	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sources"
 )
@@ -138,7 +139,10 @@ func (f *feed) stale(err error) {
 	f.run.src.metrics.lost("stale_position", 0, 0)
 	f.from = ""
 	for _, l := range f.lanes {
-		l.rebase("")
+		l.rebase("", positions.Lost{Reason: "stale_position", Gaps: 1, Unsized: 1})
+	}
+	if f.proc.join != nil {
+		*f.proc.join = joiner{max: f.proc.join.max}
 	}
 }
 
@@ -152,23 +156,15 @@ func (f *feed) pass(ctx context.Context, b *record.Batch, err error) bool {
 		}
 	}
 	eof := errors.Is(err, io.EOF)
-	f.proc.process(b, eof)
-	if gap != nil {
-		announce(b, gap)
-	}
-	if j := f.proc.join; j != nil {
-		if pos, held := j.held(); held {
-			b.After = pos
-		}
-	}
+	p := f.parcel(b, gap, eof)
 	if len(b.Records) == 0 {
-		if b.After != "" {
+		if p.end != "" {
 			for _, l := range f.lanes {
-				l.skip(b.After)
+				l.skip(p)
 			}
 		}
 		b.Release()
-	} else if !f.offer(ctx, b) {
+	} else if !f.offer(ctx, p) {
 		return false
 	}
 	if eof {
@@ -177,21 +173,56 @@ func (f *feed) pass(ctx context.Context, b *record.Batch, err error) bool {
 	return true
 }
 
-// offer queues b for every lane, taking it over. A lane whose queue stays full
+// parcel takes the batch apart and counts what it brings to the ledger.
+func (f *feed) parcel(b *record.Batch, gap *sources.GapError, eof bool) *parcel {
+	unread := b.Read - len(b.Records) - b.Filtered // could not be read and were left out
+	n := f.proc.process(b, eof)
+	p := &parcel{batch: b, end: b.After, join: f.proc.join.state()}
+	c := &p.entry.counts
+	p.entry.records = int64(len(b.Records))
+	c.Filtered = int64(b.Filtered)
+	// The parts of a line are one record, which is read when it is whole.
+	c.Read = int64(b.Read - n.parts + n.torn)
+	if unread > 0 {
+		c.AddLost(positions.Lost{Reason: "unreadable", Records: int64(unread)})
+	}
+	if gap != nil {
+		announce(b, gap)
+		p.own = 1
+		c.Read += gap.Records
+		c.AddLost(lostIn(gap))
+	}
+	if p.join != nil {
+		b.After = p.join.before()
+	}
+	return p
+}
+
+// lostIn is the gap as the ledger counts it.
+func lostIn(gap *sources.GapError) positions.Lost {
+	l := positions.Lost{Reason: gap.Reason, Records: gap.Records, Bytes: gap.Bytes, Gaps: 1}
+	if gap.Records == 0 && gap.Bytes == 0 {
+		l.Unsized = 1
+	}
+	return l
+}
+
+// offer queues p for every lane, taking it over. A lane whose queue stays full
 // leaves the feed and goes on by itself, unless it is the only one.
-func (f *feed) offer(ctx context.Context, b *record.Batch) bool {
+func (f *feed) offer(ctx context.Context, p *parcel) bool {
+	b := p.batch
 	defer b.Release()
 	var full []*lane
 	for _, l := range f.lanes {
 		b.Retain(1)
-		if !l.enqueue(nil, b) {
+		if !l.enqueue(nil, p) {
 			b.Release()
 			full = append(full, l)
 		}
 	}
 	for _, l := range full {
 		b.Retain(1)
-		if !f.enqueueOrDetach(ctx, l, b) {
+		if !f.enqueueOrDetach(ctx, l, p) {
 			b.Release()
 			if ctx.Err() != nil {
 				return false
@@ -203,9 +234,9 @@ func (f *feed) offer(ctx context.Context, b *record.Batch) bool {
 
 // enqueueOrDetach waits for the lane's queue. A lane alone in its feed holds
 // nobody up and waits for as long as it takes.
-func (f *feed) enqueueOrDetach(ctx context.Context, l *lane, b *record.Batch) bool {
+func (f *feed) enqueueOrDetach(ctx context.Context, l *lane, p *parcel) bool {
 	if len(f.lanes) == 1 {
-		return l.enqueue(ctx, b)
+		return l.enqueue(ctx, p)
 	}
 	start := time.Now()
 	if start.Sub(f.heldSince) > holdUpPer {
@@ -213,7 +244,7 @@ func (f *feed) enqueueOrDetach(ctx context.Context, l *lane, b *record.Batch) bo
 	}
 	if budget := holdUp - f.heldUp; budget > 0 {
 		limited, cancel := context.WithTimeout(ctx, budget)
-		ok := l.enqueue(limited, b)
+		ok := l.enqueue(limited, p)
 		cancel()
 		f.heldUp += time.Since(start)
 		if ok || ctx.Err() != nil {

@@ -53,6 +53,9 @@ func (r *inputRun) setTargets(targets []*target) {
 		if !slices.Contains(have, l) {
 			l.revive() // what it has finished was another run of this input
 		}
+		if !r.src.joins() {
+			l.unjoin()
+		}
 		if r.mayHave(t) {
 			lanes = append(lanes, l)
 		}
@@ -197,7 +200,7 @@ func (r *inputRun) laneFor(t *target) *lane {
 		store.Set(key, pos)
 	}
 	store.Touch(key)
-	return t.addLane(store, source, input, pos)
+	return t.addLane(source, input, pos)
 }
 
 // live returns a lane that had all there is, or else one of the feed with the
@@ -215,20 +218,19 @@ func (r *inputRun) live() *lane {
 	return groups[0][0]
 }
 
-// group sorts lanes by position: the largest group first.
+// group sorts lanes by place: the largest group first.
 func group(lanes []*lane) [][]*lane {
-	at := map[record.Position]int{}
+	var at []place
 	var groups [][]*lane
 	for _, l := range lanes {
-		p, finished := l.state()
-		if finished {
+		if l.hasFinished() {
 			continue
 		}
-		i, ok := at[p]
-		if !ok {
+		p := l.place()
+		i := slices.IndexFunc(at, p.same)
+		if i < 0 {
 			i = len(groups)
-			at[p] = i
-			groups = append(groups, nil)
+			at, groups = append(at, p), append(groups, nil)
 		}
 		groups[i] = append(groups[i], l)
 	}
@@ -269,8 +271,12 @@ func (r *inputRun) resume() {
 // start starts a feed. r.mu is held.
 func (r *inputRun) start(lanes []*lane, until record.Position) *feed {
 	ctx, cancel := context.WithCancel(r.src.ctx)
-	f := &feed{run: r, lanes: slices.Clone(lanes), from: lanes[0].position(), until: until,
+	at := lanes[0].place()
+	f := &feed{run: r, lanes: slices.Clone(lanes), from: at.next, until: until,
 		proc: r.src.newProcessor(), cancel: cancel, done: make(chan struct{})}
+	if f.proc.join != nil {
+		f.proc.join.restore(at.join)
+	}
 	r.feeds = append(r.feeds, f)
 	go func() {
 		defer close(f.done)
@@ -321,7 +327,7 @@ func (r *inputRun) meet() {
 	if r.swap {
 		waits, goes = goes, waits
 	}
-	goal := waits[0].position()
+	goal := waits[0].place().next
 	if goal == "" || r.src.ctx.Err() != nil {
 		return
 	}
@@ -337,7 +343,7 @@ func (r *inputRun) meet() {
 	r.halt()
 	// Which of the two is ahead cannot be seen from the positions: if it was
 	// the wrong way round, the next try goes the other way.
-	if goes[0].position() != goal {
+	if goes[0].place().next != goal {
 		r.swap = !r.swap
 	}
 }
@@ -369,22 +375,4 @@ func (r *inputRun) ended(f *feed) {
 	}
 	r.feeds = slices.DeleteFunc(slices.Clone(r.feeds), func(have *feed) bool { return have == f })
 	r.eof = true
-}
-
-// behind counts, by target, the lanes that are not in the largest feed.
-func (r *inputRun) behind(count map[*target]int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.feeds) < 2 {
-		return
-	}
-	largest := slices.MaxFunc(r.feeds, func(a, b *feed) int { return len(a.lanes) - len(b.lanes) })
-	for _, f := range r.feeds {
-		if f == largest {
-			continue
-		}
-		for _, l := range f.lanes {
-			count[l.target]++
-		}
-	}
 }

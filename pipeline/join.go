@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
@@ -12,11 +13,12 @@ const joinWithin = 5 * time.Second
 
 // joiner puts the parts of lines together that a container runtime has split
 // (CRI: tag P, then F). Parts of stdout and stderr interleave. What it
-// holds back holds the position back: a restart reads it again. Memory is
-// bounded by maxLineBytes for each of the two streams.
+// holds back holds the stored position back: a restart reads it again, and with
+// it the other stream's lines in between. Memory is bounded by maxLineBytes for each of the two streams.
 type joiner struct {
 	max     int
 	streams [2]partial
+	lent    *joinState // what the streams are, if it was asked for since they have changed
 }
 
 // partial is the line of one stream so far.
@@ -25,6 +27,7 @@ type partial struct {
 	first record.Record   // time, offset, level and flags of the first part; none of its bytes
 	pos   record.Position // before the first part
 	since time.Time       // zero: nothing is held back
+	lent  bool            // line is part of a joinState and must not be written to
 }
 
 func (p *partial) pending() bool { return !p.since.IsZero() }
@@ -41,6 +44,7 @@ func stream(r *record.Record) int {
 func (j *joiner) add(b *record.Batch, r *record.Record) bool {
 	p := &j.streams[stream(r)]
 	if r.Flags&record.Partial != 0 && r.Flags&record.Unparsed == 0 {
+		j.lent = nil
 		if !p.pending() {
 			p.first = record.Record{Time: r.Time, Offset: r.Offset, Level: r.Level, Flags: r.Flags}
 			p.since = time.Now()
@@ -55,6 +59,7 @@ func (j *joiner) add(b *record.Batch, r *record.Record) bool {
 	if !p.pending() || r.Flags&record.Unparsed != 0 {
 		return true
 	}
+	j.lent = nil
 	p.extend(r.Line, j.max)
 	r.Time, r.Offset = p.first.Time, p.first.Offset
 	r.Flags |= p.first.Flags &^ record.Partial
@@ -70,10 +75,18 @@ func (p *partial) extend(part []byte, limit int) {
 		part = part[:max(room, 0)]
 		p.first.Flags |= record.Truncated
 	}
+	if p.lent && len(part) > 0 {
+		p.line, p.lent = slices.Clip(p.line), false // append makes a copy
+	}
 	p.line = append(p.line, part...)
 }
 
-func (p *partial) reset() { *p = partial{line: p.line[:0]} }
+func (p *partial) reset() {
+	if p.lent {
+		p.line = nil
+	}
+	*p = partial{line: p.line[:0]}
+}
 
 // held returns the position before the oldest part that is held back, and
 // whether there is one.

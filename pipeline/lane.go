@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"sync"
 
 	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
@@ -15,78 +14,118 @@ import (
 type lane struct {
 	key    positions.Key
 	target *target
-	store  *positions.Store
+	book   *book // of the target; its mu guards what follows
+	row    *bookRow
 
-	mu       sync.Mutex
 	next     record.Position // up to here it is queued: where a feed opens
+	join     *joinState      // parts of lines that are held back there; nil if none
+	answered record.Position // up to here it is answered: what is stored
 	tracker  tracker
-	finished bool // the input yields nothing more
+	due      positions.Counts // goes into the ledger with the next batch
+	finished bool             // the input yields nothing more
 }
 
-// position is where the next feed for this lane is to read on.
+// parcel is one read on its way to the lanes.
+type parcel struct {
+	batch *record.Batch   // After is what may be stored once it is answered
+	end   record.Position // where the reader stands behind it: more than After while parts are held back
+	join  *joinState      // the parts that are held back there; nil if none
+	own   int             // records in the batch that lbshipd itself has added
+	entry entry
+}
+
+// place is where a feed goes on: lanes at the same place can share one.
+type place struct {
+	next record.Position
+	join *joinState
+}
+
+func (p place) same(q place) bool { return p.next == q.next && p.join.same(q.join) }
+
+// place returns where the next feed for this lane is to go on.
+func (l *lane) place() place {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	return place{l.next, l.join}
+}
+
+// position is where somebody who holds nothing back would have to read on to
+// be given all that comes behind what is queued.
 func (l *lane) position() record.Position {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.next
-}
-
-// state returns the position, and whether the input is at its very end.
-func (l *lane) state() (record.Position, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.next, l.finished
+	p := l.place()
+	if p.join != nil {
+		return p.join.before()
+	}
+	return p.next
 }
 
 // hasFinished reports whether the input is at its very end.
 func (l *lane) hasFinished() bool {
-	_, finished := l.state()
-	return finished
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	return l.finished
 }
 
 // rebase makes the lane go on elsewhere: its position turned out to be stale.
-func (l *lane) rebase(p record.Position) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.next = p
+func (l *lane) rebase(p record.Position, lost positions.Lost) {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	l.next, l.join = p, nil
+	l.due.AddLost(lost)
 }
 
-// enqueue queues b, taking over one of its references. It waits for space
+// unjoin makes the lane read again what is held back: the format has changed,
+// and nobody will put it together.
+func (l *lane) unjoin() {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	if l.join != nil {
+		l.next, l.join = l.join.before(), nil
+	}
+}
+
+// enqueue queues the parcel, taking over one of its batch's references. It waits for space
 // while ctx lives; with a nil ctx it does not wait and reports false.
-func (l *lane) enqueue(ctx context.Context, b *record.Batch) bool {
-	l.mu.Lock()
-	seq := l.tracker.add(b.After)
-	l.mu.Unlock()
-	if !l.target.offer(ctx, item{batch: b, lane: l, seq: seq}) {
-		l.mu.Lock()
+func (l *lane) enqueue(ctx context.Context, p *parcel) bool {
+	l.book.mu.Lock()
+	e := l.withDue(p.entry)
+	seq := l.tracker.add(p.batch.After, e)
+	l.row.read += e.counts.Read
+	l.book.mu.Unlock()
+	ok := l.target.offer(ctx, item{batch: p.batch, lane: l, seq: seq, own: p.own})
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	if !ok {
 		l.tracker.undo()
-		l.mu.Unlock()
+		l.row.read -= e.counts.Read
 		return false
 	}
-	l.mu.Lock()
-	l.next = b.After
-	l.mu.Unlock()
+	l.next, l.join, l.due = p.end, p.join, positions.Counts{}
 	return true
 }
 
-// skip moves over a part of the input that holds nothing for the target.
-func (l *lane) skip(after record.Position) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if after == l.next {
-		return
+// withDue adds what is due to e. The book is locked.
+func (l *lane) withDue(e entry) entry {
+	if !l.due.IsZero() {
+		e = e.own()
+		e.counts.Add(&l.due)
 	}
-	l.next = after
-	if low, moved := l.tracker.skip(after); moved {
-		l.store.Set(l.key, low)
-	}
+	return e
 }
 
-// ack is called by the target's sender once the target has answered for a batch.
-func (l *lane) ack(seq uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if low, moved := l.tracker.ack(seq); moved {
-		l.store.Set(l.key, low)
+// skip moves over a part of the input that holds nothing for the target.
+func (l *lane) skip(p *parcel) {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	if p.end == l.next && p.join == l.join && p.entry.counts.IsZero() {
+		return
+	}
+	e := l.withDue(p.entry)
+	l.next, l.join, l.due = p.end, p.join, positions.Counts{}
+	l.row.read += e.counts.Read
+	if mark, moved := l.tracker.skip(p.batch.After, e); moved {
+		l.answered = mark.position
+		l.book.store.Settle([]positions.Move{{Key: l.key, Position: mark.position, Counts: mark.counts}})
 	}
 }
 
@@ -97,15 +136,15 @@ func (l *lane) finish() { l.setFinished(true) }
 func (l *lane) revive() { l.setFinished(false) }
 
 func (l *lane) setFinished(on bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
 	l.finished = on
 }
 
-// answered reports whether the target has had all of the input, which will
+// settled reports whether the target has had all of the input, which will
 // never yield more, and has answered for it.
-func (l *lane) answered() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *lane) settled() bool {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
 	return l.finished && l.tracker.idle()
 }

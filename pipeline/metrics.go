@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +17,7 @@ type Metric struct {
 }
 
 // The metrics of sources. What is read a second time for a target that fell
-// behind is counted a second time.
+// behind is counted a second time; the ledger counts it once.
 var (
 	specRead       = Metric{"lbshipd_source_read_records_total", "counter", []string{"source"}, "Records read from the source, those below its minimum level included."}
 	specReadBytes  = Metric{"lbshipd_source_read_bytes_total", "counter", []string{"source"}, "Bytes read from the source."}
@@ -47,6 +48,7 @@ var (
 	specBehind     = Metric{"lbshipd_target_behind_inputs", "gauge", []string{"target"}, "Inputs that are read for this target alone, because it fell behind the others."}
 	specAdjusted   = Metric{"lbshipd_target_adjusted_total", "counter", []string{"target", "reason"}, "Changes made to records so that the target takes them, by reason."}
 	specAddress    = Metric{"lbshipd_target_address_in_use", "gauge", []string{"target", "address"}, "1 for the address that the target is or was last connected to, 0 for others that it has used. Targets of kind rsyslog only."}
+	specMiscounted = Metric{"lbshipd_target_miscounted_total", "counter", []string{"target"}, "Answers whose delivered and refused records are not those that were sent: a fault of lbshipd."}
 	specRequests   = Metric{"lbshipd_target_request_duration_seconds", "histogram", []string{"target", "outcome"}, "Time from a request to the target's answer, by outcome: ok or a class of error."}
 )
 
@@ -61,10 +63,44 @@ var (
 // Metrics lists the specification of every metric of lbshipd itself, in the
 // order of the reference page.
 func Metrics() []Metric {
-	return []Metric{specRead, specReadBytes, specFiltered, specUnparsed, specUnknown, specTruncated, specSkipped, specLost,
-		specLostBytes, specGaps, specInputs, specReadErrors, specDelivered, specRefused, specLostTarget, specSent, specRetries,
-		specFailing, specQueue, specLimit, specLagSeconds, specLagRecords, specBehind, specAdjusted, specAddress, specRequests, specBuild, specReloadOK,
-		specReloadTime, specSaveOK}
+	return slices.Concat(ownMetrics(), ledgerMetrics())
+}
+
+// ownMetrics are those that are counted as things happen.
+func ownMetrics() []Metric {
+	return []Metric{
+		specRead,
+		specReadBytes,
+		specFiltered,
+		specUnparsed,
+		specUnknown,
+		specTruncated,
+		specSkipped,
+		specLost,
+		specLostBytes,
+		specGaps,
+		specInputs,
+		specReadErrors,
+		specDelivered,
+		specRefused,
+		specLostTarget,
+		specSent,
+		specRetries,
+		specFailing,
+		specQueue,
+		specLimit,
+		specLagSeconds,
+		specLagRecords,
+		specBehind,
+		specAdjusted,
+		specAddress,
+		specRequests,
+		specBuild,
+		specReloadOK,
+		specMiscounted,
+		specReloadTime,
+		specSaveOK,
+	}
 }
 
 // metrics holds the vectors behind the specification.
@@ -76,7 +112,7 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{counters: map[string]*prometheus.CounterVec{}, gauges: map[string]*prometheus.GaugeVec{}}
-	for _, s := range Metrics() {
+	for _, s := range ownMetrics() {
 		switch s.Kind {
 		case "counter":
 			m.counters[s.Name] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: s.Name, Help: s.Help}, s.Labels)
@@ -147,7 +183,7 @@ type targetMetrics struct {
 	all  *metrics
 	name string
 
-	delivered, sentBytes                              prometheus.Counter
+	delivered, sentBytes, miscounted                  prometheus.Counter
 	queueBytes, limit, lagSeconds, lagRecords, behind prometheus.Gauge
 	failingClass                                      string // of the series that is 1; used by the sender alone
 	address                                           string // likewise
@@ -157,6 +193,7 @@ func (m *metrics) target(name string) *targetMetrics {
 	return &targetMetrics{
 		all: m, name: name,
 		delivered: m.counter(specDelivered, name), sentBytes: m.counter(specSent, name),
+		miscounted: m.counter(specMiscounted, name),
 		queueBytes: m.gauge(specQueue, name), limit: m.gauge(specLimit, name), lagSeconds: m.gauge(specLagSeconds, name),
 		lagRecords: m.gauge(specLagRecords, name), behind: m.gauge(specBehind, name),
 	}

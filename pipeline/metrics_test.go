@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/sinks"
 	"github.com/lbshipd/lbshipd/sources"
 )
@@ -24,8 +25,11 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 		return nil
 	}
 	h.open()
+	h.store.Settle([]positions.Move{{Key: positions.Key{Source: "app", Target: "a", Input: "gone"}, Counts: positions.Counts{Read: 2,
+		Refused: []positions.Refused{{Reason: "too_old", Records: 1}}, Lost: []positions.Lost{{Reason: "vacuumed", Records: 1, Gaps: 1}}}}})
 	h.apply(simpleConfig("app", "a"))
 	h.awaitLines("a", 10)
+	await(t, "the answer", func() bool { return h.row("app", "a").Delivered == 10 })
 	// What a healthy run does not show.
 	run := h.run("app")
 	run.src.gap(run.input, &sources.GapError{Reason: "vacuumed", Records: 3})
@@ -77,6 +81,8 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 		"lbshipd_source_read_records_total": 10, "lbshipd_target_delivered_records_total": 10,
 		"lbshipd_source_lost_records_total": 3, "lbshipd_target_retries_total": 1, "lbshipd_target_failing": 0,
 		"lbshipd_config_last_reload_successful": 0,
+		"lbshipd_ledger_read_records":           12, "lbshipd_ledger_delivered_records": 10, "lbshipd_ledger_refused_records": 1,
+		"lbshipd_ledger_lost_records": 1, "lbshipd_ledger_in_flight_records": 0, "lbshipd_ledger_difference_records": 0,
 	} {
 		for _, f := range families {
 			if f.GetName() != series {

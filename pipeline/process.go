@@ -22,7 +22,7 @@ type processor struct {
 
 // process works on b in place: what is filtered leaves b.Records, and what was
 // held back for too long, or all of it if last, is added.
-func (p *processor) process(b *record.Batch, last bool) {
+func (p *processor) process(b *record.Batch, last bool) tally {
 	p.options.Now = time.Now()
 	var n tally
 	kept := b.Records[:0]
@@ -49,10 +49,16 @@ func (p *processor) process(b *record.Batch, last bool) {
 	p.metrics.unparsed.Add(float64(n.unparsed))
 	p.metrics.unknown.Add(float64(n.unknown))
 	p.metrics.truncated.Add(float64(n.truncated))
+	return n
 }
 
 // tally counts what happened to the records of one batch.
-type tally struct{ filtered, unparsed, unknown, truncated int }
+type tally struct {
+	filtered, unparsed, unknown, truncated int
+
+	parts int // of lines, that were taken away to be joined
+	torn  int // lines that were made of parts without an end
+}
 
 // take takes the line apart; false if it is filtered, or held back.
 func (p *processor) take(b *record.Batch, r *record.Record, n *tally) bool {
@@ -65,7 +71,11 @@ func (p *processor) take(b *record.Batch, r *record.Record, n *tally) bool {
 			n.unparsed++
 		}
 	}
-	return p.join == nil || p.join.add(b, r)
+	if p.join != nil && !p.join.add(b, r) {
+		n.parts++
+		return false
+	}
+	return true
 }
 
 // finish decides on a record that is whole.
@@ -93,7 +103,9 @@ func (p *processor) release(b *record.Batch, last bool, n *tally) {
 		if !s.pending() || !last && p.options.Now.Sub(s.since) < joinWithin {
 			continue
 		}
+		p.join.lent = nil
 		s.torn(b, b.Add())
+		n.torn++
 		if !p.finish(b, &b.Records[len(b.Records)-1], n) {
 			b.Records = b.Records[:len(b.Records)-1]
 		}

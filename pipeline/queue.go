@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sinks"
 )
 
 // offer queues it if there is space, which there always is in an empty queue:
@@ -113,8 +114,9 @@ func (t *target) peek(batches []*record.Batch) (_ []*record.Batch, enough bool, 
 	return batches, len(batches) > 0 && t.bytes >= t.limit-fullSlack, oldest, t.closing
 }
 
-// ack takes the first n items out of the queue: they are answered.
-func (t *target) ack(n int) {
+// ack takes the answered items out of the queue, and into the ledger.
+func (t *target) ack(res *sinks.Result) {
+	n := res.Batches
 	if n == 0 {
 		return
 	}
@@ -131,8 +133,8 @@ func (t *target) ack(n int) {
 	close(t.space)
 	t.space = make(chan struct{})
 	t.mu.Unlock()
+	t.settle(done, res)
 	for i := range done {
-		done[i].lane.ack(done[i].seq)
 		done[i].batch.Release()
 	}
 }

@@ -15,7 +15,7 @@ func (r *inputRun) settle() {
 	defer r.ops.Unlock()
 	r.mu.Lock()
 	lanes := r.lanes
-	unsettled := func(l *lane) bool { return !l.answered() }
+	unsettled := func(l *lane) bool { return !l.settled() }
 	if !r.eof || r.over || r.waiting > 0 || len(lanes) == 0 || slices.ContainsFunc(lanes, unsettled) {
 		r.mu.Unlock()
 		return

@@ -108,12 +108,15 @@ func (s *Supervisor) known(source string) []sources.Stored {
 func (r *sourceRun) newProcessor() *processor {
 	p := r.proc
 	p.options.Fields = r.wantsFields()
-	if r.format == "cri" {
+	if r.joins() {
 		p.join = &joiner{max: max(p.maxBytes, 1<<10)}
 		p.options.Fields = true // stdout and stderr are told apart by a field
 	}
 	return &p
 }
+
+// joins reports whether lines come in parts.
+func (r *sourceRun) joins() bool { return r.format == "cri" }
 
 func (r *sourceRun) wantsFields() bool {
 	r.mu.Lock()

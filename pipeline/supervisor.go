@@ -70,6 +70,7 @@ func New(o Options) *Supervisor {
 	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, metrics: newMetrics(o.Registry), cfg: &config.Config{},
 		sources: map[string]*sourceRun{}, targets: map[string]*target{}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
 	s.metrics.gauge(specSaveOK).Set(1)
 	ticking, stop := context.WithCancel(s.ctx)
@@ -170,7 +171,7 @@ func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, e
 	if err != nil {
 		return nil, err
 	}
-	built := newTarget(t, sink, s.log, m)
+	built := newTarget(t, sink, s.log, m, s.store)
 	built.knew = map[string]bool{}
 	for _, e := range s.store.Entries("") {
 		if e.Target == t.Name {

@@ -30,6 +30,7 @@ type item struct {
 	batch  *record.Batch
 	lane   *lane
 	seq    uint64
+	own    int // records in the batch that lbshipd itself has added
 	queued time.Time
 }
 
@@ -58,6 +59,8 @@ type target struct {
 	space   chan struct{} // closed and replaced when space was freed
 	lanes   map[laneKey]*lane
 	failure sinkFailure
+
+	book book // its mu is taken before mu
 }
 
 // laneKey names a lane within its target.
@@ -65,18 +68,19 @@ type laneKey struct{ source, input string }
 
 // sinkFailure is what a target suffers from at the moment.
 type sinkFailure struct {
-	Class string
-	Err   error
-	Since time.Time
+	Class   string
+	Err     error
+	Since   time.Time
+	NextTry time.Time
 }
 
-func newTarget(cfg *config.Target, sink sinks.Sink, log *slog.Logger, m *targetMetrics) *target {
+func newTarget(cfg *config.Target, sink sinks.Sink, log *slog.Logger, m *targetMetrics, store *positions.Store) *target {
 	t := &target{
 		name: cfg.Name, cfg: cfg, sink: sink, limit: int64(cfg.QueueBytes),
 		batching: sinks.Batching{Bytes: sendBytes},
 		log:      log.With("target", cfg.Name), metrics: m,
 		done: make(chan struct{}), aborted: make(chan struct{}), wake: make(chan struct{}, 1), space: make(chan struct{}),
-		lanes: map[laneKey]*lane{},
+		lanes: map[laneKey]*lane{}, book: book{store: store, rows: map[string]*bookRow{}},
 	}
 	if b, ok := sink.(sinks.Batcher); ok {
 		t.batching = b.Batching()
@@ -97,8 +101,11 @@ func (t *target) lane(source, input string) (*lane, bool) {
 }
 
 // addLane makes the lane of an input that goes on at p.
-func (t *target) addLane(store *positions.Store, source, input string, p record.Position) *lane {
-	l := &lane{key: positions.Key{Source: source, Target: t.name, Input: input}, target: t, store: store, next: p}
+func (t *target) addLane(source, input string, p record.Position) *lane {
+	l := &lane{key: positions.Key{Source: source, Target: t.name, Input: input}, target: t, book: &t.book, next: p, answered: p}
+	t.book.mu.Lock()
+	defer t.book.mu.Unlock()
+	l.row = t.book.row(source, t.name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lanes[laneKey{source, input}] = l
@@ -176,7 +183,7 @@ func (t *target) deliver(ctx context.Context, batches []*record.Batch) {
 			res.Batches = len(batches)
 		}
 		t.account(&res)
-		t.ack(res.Batches)
+		t.ack(&res)
 		batches = batches[res.Batches:]
 		if err == nil && len(batches) == 0 {
 			t.recovered()
@@ -212,7 +219,7 @@ func (t *target) failed(err error, d time.Duration) time.Duration {
 	if t.failure.Class == "" {
 		t.failure.Since = time.Now()
 	}
-	t.failure.Class, t.failure.Err = class, err
+	t.failure.Class, t.failure.Err, t.failure.NextTry = class, err, time.Now().Add(d)
 	since := t.failure.Since
 	t.mu.Unlock()
 	t.metrics.failing(class)

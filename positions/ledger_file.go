@@ -60,9 +60,9 @@ func (c *contents) decodeLedger(f []string) error {
 		return err
 	}
 	if f[0] == "refused" {
-		row.Refused = append(row.Refused, Refused{f[3], n[0]})
+		row.AddRefused(Refused{f[3], n[0]})
 	} else {
-		row.Lost = append(row.Lost, Lost{f[3], n[0], n[1], n[2], n[3]})
+		row.AddLost(Lost{f[3], n[0], n[1], n[2], n[3]})
 	}
 	return nil
 }
