@@ -34,4 +34,15 @@ type Options struct {
 	// Now is about the current time, set anew by the caller for every batch and
 	// not for every line: times that carry no year or no date take it from there.
 	Now time.Time
+	// FirstRead, if set, is asked instead of Now, and only for a line that leaves
+	// out its year or date: when it was read for the first time.
+	FirstRead func() time.Time
+}
+
+// now is what a year or date that is left out is taken from.
+func (o *Options) now() time.Time {
+	if o.FirstRead != nil {
+		return o.FirstRead()
+	}
+	return o.Now
 }

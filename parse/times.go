@@ -62,11 +62,12 @@ func (s *stamp) at(year int, loc *time.Location) (int64, bool) {
 // nearestYear takes the latest year that does not put the time further in the
 // future than futureSlack. February 29 goes back to a leap year.
 func (s *stamp) nearestYear(o *Options) (int64, bool) {
-	if o.Now.IsZero() {
+	now := o.now()
+	if now.IsZero() {
 		return 0, false
 	}
-	limit := o.Now.UnixNano() + int64(futureSlack)
-	year := o.Now.Year() + 1
+	limit := now.UnixNano() + int64(futureSlack)
+	year := now.Year() + 1
 	for back := 0; back < 10; back++ {
 		if ns, ok := s.at(year-back, o.Location); ok && ns <= limit {
 			return ns, true
@@ -78,13 +79,14 @@ func (s *stamp) nearestYear(o *Options) (int64, bool) {
 // nearestDay takes the latest day that does not put the time further in the
 // future than daySlack.
 func (s *stamp) nearestDay(o *Options) (int64, bool) {
-	if o.Now.IsZero() {
+	now := o.now()
+	if now.IsZero() {
 		return 0, false
 	}
-	limit := o.Now.UnixNano() + int64(daySlack)
+	limit := now.UnixNano() + int64(daySlack)
 	d := *s
 	for _, add := range [...]int{1, 0, -1, -2} {
-		year, month, day := o.Now.In(o.Location).AddDate(0, 0, add).Date()
+		year, month, day := now.In(o.Location).AddDate(0, 0, add).Date()
 		d.month, d.day = uint8(month), uint8(day)
 		if ns, ok := d.at(year, o.Location); ok && ns <= limit {
 			return ns, true

@@ -45,6 +45,12 @@ type Batch struct {
 	// batch, for stages that hold records back.
 	PositionAt func(r *Record) Position
 
+	// TimeAt, if set, gives the time of the record at offset that has none of
+	// its own (TimeAssigned), and up to which offset times go on by a nanosecond
+	// per byte: the same ones whenever it is read again. Until it is asked, Time is a
+	// guess. It may be called until the Reader's next Read.
+	TimeAt func(offset int64) (t, until int64)
+
 	refs    atomic.Int32
 	chunk   []byte // what Alloc cuts from; len is what is used
 	chunks  [][]byte
@@ -103,7 +109,7 @@ func (b *Batch) reset() {
 	if cap(b.headers) > maxKeptRecords {
 		b.headers = nil
 	}
-	b.Origin, b.Before, b.After, b.PositionAt = nil, "", "", nil
+	b.Origin, b.Before, b.After, b.PositionAt, b.TimeAt = nil, "", "", nil, nil
 	b.Read, b.ReadBytes, b.Filtered, b.bytes = 0, 0, 0, 0
 }
 

@@ -140,4 +140,27 @@ type Deps struct {
 	Skipped func(reason string, n int)
 	// Location is the time zone of times that name none. Never nil.
 	Location *time.Location
+	// Times remembers which times were given to the records of an input that have
+	// none of their own; offsetOf tells the offset of a position, if it has
+	// one. Nil: it is not remembered.
+	Times func(input string, offsetOf func(record.Position) (int64, bool)) Times
+}
+
+// Times tells when what lies at an offset of one input was first read, the same
+// whenever it is read again (positions.Times). It is for inputs whose records have
+// an Offset and may carry no time of their own.
+type Times interface {
+	// State returns the era, up to which offset times were given, and the
+	// fingerprint that was told for what lies before it: if that is another
+	// one now, the content was replaced, and Restart is to be called.
+	State() (era uint32, end int64, tail uint64)
+	// Restart says that the content of that era was replaced, and returns the
+	// current era, which is another one if somebody else has said it already.
+	Restart(era uint32) uint32
+	// At returns the time of the record at offset, and up to which offset times
+	// go on by a nanosecond per byte. end is how far was read, and tail a
+	// fingerprint of what lies before end. When it returns, the times up to end are remembered.
+	At(era uint32, offset, end int64, tail uint64) (t, until int64)
+	// Close says that At is not called any more.
+	Close()
 }
