@@ -76,6 +76,7 @@ type Store struct {
 	fresh  chan struct{} // capacity 1: a key is new
 
 	loaded time.Time // immutable
+	times  *Times    // immutable
 }
 
 // Open locks dir, which is made if it is missing, and loads its positions. A
@@ -101,8 +102,12 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 		lock.Close()
 		return nil, err
 	}
+	s.times = openTimes(dir, log, s)
 	return s, nil
 }
+
+// Times returns what remembers the times given to records without one.
+func (s *Store) Times() *Times { return s.times }
 
 // load reads the newest generation that is whole.
 func (s *Store) load() error {
@@ -241,6 +246,7 @@ func (s *Store) Run(ctx context.Context) {
 			}
 		}
 		s.saveAndTell()
+		s.times.tend()
 	}
 }
 
@@ -373,5 +379,5 @@ func syncDir(dir string) error {
 
 // Close saves and unlocks.
 func (s *Store) Close() error {
-	return errors.Join(s.Save(), s.lock.Close())
+	return errors.Join(s.Save(), s.times.close(), s.lock.Close())
 }
