@@ -57,7 +57,7 @@ var (
 	specBuild      = Metric{"lbshipd_build_info", "gauge", []string{"version", "goversion"}, "Always 1."}
 	specReloadOK   = Metric{"lbshipd_config_last_reload_successful", "gauge", nil, "1 if the newest configuration is the running one, 0 if it was refused."}
 	specReloadTime = Metric{"lbshipd_config_last_reload_success_timestamp_seconds", "gauge", nil, "When the running configuration was applied, in Unix seconds."}
-	specSaveOK     = Metric{"lbshipd_positions_last_save_successful", "gauge", nil, "1 if the last save of the positions was good."}
+	specSaveOK     = Metric{"lbshipd_positions_last_save_successful", "gauge", nil, "1 if the last save of the positions, and of the times given to lines without one, was good."}
 )
 
 // Metrics lists the specification of every metric of lbshipd itself, in the

@@ -18,12 +18,14 @@ type processor struct {
 	join     *joiner // nil unless the format marks parts
 	metrics  *sourceMetrics
 	maxBytes int // of a joined line
+	times    times
 }
 
 // process works on b in place: what is filtered leaves b.Records, and what was
 // held back for too long, or all of it if last, is added.
 func (p *processor) process(b *record.Batch, last bool) tally {
 	p.options.Now = time.Now()
+	p.times.begin(b, &p.options)
 	var n tally
 	kept := b.Records[:0]
 	for i := range b.Records {
@@ -42,6 +44,7 @@ func (p *processor) process(b *record.Batch, last bool) tally {
 	if p.join != nil {
 		p.release(b, last, &n)
 	}
+	p.times.end(b, &p.options)
 	b.Filtered += n.filtered
 	p.metrics.read.Add(float64(b.Read))
 	p.metrics.readBytes.Add(float64(b.ReadBytes))
@@ -87,6 +90,9 @@ func (p *processor) finish(b *record.Batch, r *record.Record, n *tally) bool {
 		n.filtered++
 		return false
 	}
+	if r.Flags&record.TimeAssigned != 0 && b.TimeAt != nil {
+		r.Time = p.times.at(b, r.Offset)
+	}
 	if r.Level == record.LevelUnknown {
 		n.unknown++
 	}
@@ -126,6 +132,7 @@ func (p *processor) levelPasses(r *record.Record) bool {
 
 func (p *processor) parse(b *record.Batch, r *record.Record) bool {
 	read := r.Time
+	p.times.offset = r.Offset
 	if !p.format.Parse(b, r, &p.options) {
 		r.Flags |= record.Unparsed
 		return false
@@ -142,8 +149,10 @@ func (p *processor) parse(b *record.Batch, r *record.Record) bool {
 // parseInner finds the level and message in the content of an envelope, whose
 // own time stays.
 func (p *processor) parseInner(b *record.Batch, r *record.Record) {
-	t, line, flags := r.Time, r.Line, r.Flags
+	t, line, flags, first := r.Time, r.Line, r.Flags, p.options.FirstRead
+	p.options.FirstRead = nil // nobody is to remember what is not used
 	if p.inner.Parse(b, r, &p.options) {
 		r.Time, r.Line, r.Flags = t, line, flags
 	}
+	p.options.FirstRead = first
 }

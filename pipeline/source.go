@@ -57,6 +57,7 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 	deps := sources.Deps{
 		Log: r.log, Host: s.host, Known: func() []sources.Stored { return s.known(cfg.Name) },
 		FirstRun: len(known) == 0, LastSaved: s.lastSaved(), Skipped: r.metrics.skipped, Location: location,
+		Times: timesOf(s.store.Times(), cfg.Name),
 	}
 	var err error
 	if r.source, r.kind, err = s.makeSource(cfg, deps); err != nil {

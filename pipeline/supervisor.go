@@ -384,7 +384,7 @@ func (s *Supervisor) Sample() {
 		t.metrics.behind.Set(float64(behind[t]))
 	}
 	saved := 1.0
-	if s.store.Err() != nil {
+	if s.store.Err() != nil || s.store.Times().Err() != nil {
 		saved = 0
 	}
 	s.metrics.gauge(specSaveOK).Set(saved)

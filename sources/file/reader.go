@@ -43,6 +43,7 @@ type reader struct {
 	held    bool  // an unfinished line waits for its end
 
 	lastChange time.Time // when the file was last seen to have changed
+	stamps     stamps
 
 	ready  chan struct{} // the poller's wake-up
 	turn   uint64        // of Wait; guarded by the poller
@@ -68,6 +69,7 @@ func newReader(in *input, at place) *reader {
 	if st, _, _, err := fstat(in.fd); err == nil {
 		r.known = st.size
 	}
+	r.openTimes()
 	r.note()
 	return r
 }
@@ -151,6 +153,7 @@ func (r *reader) Read(b *record.Batch) error {
 	err = r.take(b, st, now, changed || r.fresh)
 	b.After = r.pos
 	b.Read, b.ReadBytes = len(b.Records), max(0, r.at.offset-from)
+	b.TimeAt = r.stamps.at
 	r.note()
 	return err
 }
@@ -208,6 +211,7 @@ func (r *reader) lose(b *record.Batch, reason string, size int64) error {
 	gap := &sources.GapError{Reason: reason, Bytes: lost}
 	gap.Detail = gapDetail(r.in.origin.Path, reason, r.at.offset, size, lost)
 	r.in.setStale()
+	r.stamps.restart()
 	r.at = place{head: emptyHash, tail: emptyHash, path: r.in.path}
 	r.pos = r.at.text()
 	r.enc, r.seen, r.scanned, r.nuls, r.held = plain, stat{}, 0, 0, false
@@ -230,6 +234,7 @@ func (r *reader) Until(pos record.Position) {
 func (r *reader) Close() error {
 	if !r.closed {
 		r.closed = true
+		r.stamps.close()
 		r.src.poller.remove(r)
 	}
 	return nil
