@@ -368,6 +368,9 @@ func (r *Rsyslog) Messages(tb TB) []RsyslogMessage {
 			return all // a line without an end was cut off by a kill
 		}
 		m, err := parseRsyslogMessage(line)
+		if at := bytes.LastIndex(line, []byte(rsyslogStart)); err != nil && at > 0 {
+			m, err = parseRsyslogMessage(line[at:]) // what lies before it was cut off by a kill
+		}
 		if err != nil {
 			tb.Fatalf("rsyslog's message %q: %v", line, err)
 		}

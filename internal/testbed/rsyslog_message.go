@@ -23,6 +23,9 @@ var rsyslogFields = []struct {
 	{"raw", "rawmsg", "", func(m *RsyslogMessage) *string { return &m.Raw }},
 }
 
+// rsyslogStart is how each line of the template's output starts.
+const rsyslogStart = `{"pri":"`
+
 // parseRsyslogMessage reads one line of the template's output. encoding/json
 // would turn octets that are no UTF-8 into U+FFFD; rsyslog writes them as they are.
 func parseRsyslogMessage(line []byte) (m RsyslogMessage, err error) {

@@ -84,14 +84,16 @@ func (s *stream) broken(write error) error {
 		}
 	}
 	var known *sinks.Error
+	serverClose := errors.Is(err, errServerClose)
 	switch {
-	case errors.As(err, &known):
-		return err // the reader has said it all
 	case s.tls && tlsbundle.IsAlert(err):
 		return &sinks.Error{Class: sinks.ClassTLS, Err: tlsbundle.Explain(err, s.shown)}
-	case s.tls && s.shown.Asked && !s.hasSettled() && (tlsbundle.IsClosed(err) || err == errClosed):
-		// It was open for too short a time to have been broken by chance.
+	case s.tls && s.shown.Asked && !s.hasSettled() && (tlsbundle.IsClosed(err) || err == errClosed || serverClose):
+		// It was open for too short a time to have been broken by chance. librelp
+		// with OpenSSL says serverclose when it does not like our certificate.
 		return &sinks.Error{Class: sinks.ClassTLS, Err: fmt.Errorf("right after the TLS handshake: %w", tlsbundle.Explain(closed(err), s.shown))}
+	case errors.As(err, &known):
+		return err // the reader has said it all
 	case isTimeout(err):
 		return &sinks.Error{Class: sinks.ClassTimeout, Err: err}
 	case tlsbundle.IsClosed(err):
@@ -102,7 +104,7 @@ func (s *stream) broken(write error) error {
 
 // closed makes errClosed something that Explain knows.
 func closed(err error) error {
-	if err == errClosed {
+	if err == errClosed || errors.Is(err, errServerClose) {
 		return syscall.ECONNRESET
 	}
 	return err

@@ -64,6 +64,22 @@ func numbered(t testing.TB, batches, lines int) []*record.Batch {
 	return all
 }
 
+// batchFrom makes a batch of lines that name their number, from first on. The
+// caller releases it.
+func batchFrom(t testing.TB, first, lines int) *record.Batch {
+	t.Helper()
+	b := record.NewBatch()
+	b.Origin = testOrigin
+	for i := range lines {
+		r := b.Add()
+		r.Time = testTime.UnixNano()
+		r.Line = b.Copy(fmt.Appendf(nil, "message %07d", first+i))
+		r.Message = r.Line
+		r.Level = record.LevelInfo
+	}
+	return b
+}
+
 // class returns the class of a Send's error.
 func class(err error) string {
 	if e, ok := err.(*sinks.Error); ok {

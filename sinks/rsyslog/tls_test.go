@@ -15,7 +15,7 @@ import (
 func TestMutualTLS(t *testing.T) {
 	p := newPKI(t)
 	foreign := testbed.NewCA(t, "foreign CA")
-	for _, driver := range []string{"gtls", "ossl"} {
+	for _, driver := range []string{"gtls", "ossl", "relp-tls", "relp-ossl"} {
 		r := testbed.StartRsyslog(t, testbed.RsyslogOptions{Protocol: driver, CA: p.ca, Cert: p.server, PermittedPeers: []string{"node1"}})
 		for _, c := range []struct {
 			name    string
@@ -58,7 +58,7 @@ func TestMutualTLS(t *testing.T) {
 				ServerName: "other.example", Fingerprints: []string{p.server.Fingerprint("sha-256")}}, text: "other.example"},
 		} {
 			t.Run(driver+"/"+c.name, func(t *testing.T) {
-				c.target.Address, c.target.Protocol = r.Address, "tls"
+				c.target.Address, c.target.Protocol = r.Address, overTLS[driver]
 				g := newRig(t, c.target, c.bundle)
 				before := r.Count(t)
 				batches := numbered(t, 3, 10)
