@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/parse"
+	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sources"
 	"github.com/lbshipd/lbshipd/sources/file"
@@ -42,12 +44,22 @@ func benchmarkFile(b *testing.B, format, line string, min record.Level) {
 		fmt.Fprintf(&text, line+"\n", i, i)
 	}
 	path := filepath.Join(b.TempDir(), "app.log")
+	store, err := positions.Open(b.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	opened := 0
+	times := func(_ string, offsetOf func(record.Position) (int64, bool)) sources.Times {
+		opened++ // as if it were another file: each time it is read for the first time
+		return store.Times().Of("s", fmt.Sprint(opened), offsetOf)
+	}
 	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	text = bytes.Buffer{}
 	src, err := file.New(&config.Source{Name: "s", StartAt: "beginning", File: &config.FileSource{Paths: []string{path}}},
-		sources.Deps{FirstRun: true, Known: func() []sources.Stored { return nil }, Skipped: func(string, int) {}, Location: time.UTC})
+		sources.Deps{FirstRun: true, Known: func() []sources.Stored { return nil }, Skipped: func(string, int) {}, Location: time.UTC, Times: times})
 	if err != nil {
 		b.Fatal(err)
 	}
