@@ -218,9 +218,9 @@ func TestReaderThatIsBehindDoesNotSpoilNewContent(t *testing.T) {
 	if len(lines) != 1 || lines[0].time <= stray {
 		t.Fatalf("%v behind %d", lines, stray)
 	}
+	<-time.After(40 * time.Millisecond) // so that a time from before can be told
+	before := time.Now().Add(-20 * time.Millisecond).UnixNano()
 	write(t, d.path, strings.Repeat("new\n", 2000))
-	before := time.Now().UnixNano()
-	<-time.After(time.Millisecond)
 	for _, l := range first(d.read(live, 2000)) {
 		if l.time < before {
 			t.Fatalf("%+v has a time from before it was there", l)
