@@ -16,10 +16,11 @@ import (
 //
 // The time of a record is a function of its offset in its input, made of
 // checkpoints: at a checkpoint's offset the clock was read, and behind it each
-// byte is a nanosecond, up to where the checkpoint ends. No two checkpoints
-// share a nanosecond, of whatever inputs, so that no two records have the same time
-// (Loki keeps one of those that are equal in stream, time and text), and times
-// grow with the offset. Neither depends on how the input is cut into batches.
+// byte is a nanosecond, up to where the checkpoint ends. What lies between two of them
+// counts back from the second. So times grow with the offset, and do not
+// depend on how the input is cut into batches; and no two checkpoints share a
+// nanosecond, of whatever inputs, so that equal lines have different times
+// (Loki keeps one of those that are equal in stream, time and text).
 //
 // A new checkpoint is appended to a file with one write(2) before its first time is
 // given. A SIGKILL does not touch what was written; a power loss may, and what
