@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -34,6 +35,8 @@ type input struct {
 	predecessor string // immutable once announced
 
 	paths map[string]bool // in the globs, that lead here; guarded by discovery's goroutine
+
+	hurryUntil atomic.Int64 // Unix ns; until then a truncation is expected
 
 	mu     sync.Mutex
 	goneAt time.Time // zero while a path leads here

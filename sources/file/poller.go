@@ -13,16 +13,18 @@ const pollTick = 20 * time.Millisecond
 const pollSlots = 12
 
 // poller looks at the files of all Readers of a source that wait, each at its
-// own interval: every tick while it grows, every 240 ms when it was quiet for
-// ten seconds. Its goroutine lives while somebody waits.
+// own interval: every tick while it grows (a fast one more often, see hot.go), every 240 ms when it was quiet for
+// ten seconds. Its goroutine lives while somebody waits, and a little longer.
 type poller struct {
 	mu      sync.Mutex
 	slots   [pollSlots][]waiter // by tick
 	tick    int64               // the last that was handled, since the epoch
-	sleeps  int64               // the tick until which the goroutine sleeps
+	sleeps  int64               // until when the goroutine sleeps, in Unix ns
+	hot     []hotWaiter         // fast files, that are looked at more often
 	kick    chan struct{}       // ends that sleep
 	waiting int
 	running bool
+	idle    bool // nobody waited at the last turn
 }
 
 // waiter is one call of Wait; it is void once the Reader's turn is another.
@@ -55,19 +57,35 @@ func (p *poller) add(r *reader) {
 	p.waiting++
 	if !p.running {
 		p.tick = tickOf(now)
-		p.running, p.sleeps = true, p.tick
+		p.running, p.idle, p.sleeps = true, false, now.Add(pollTick).UnixNano()
 		p.kick = make(chan struct{}, 1)
 		go p.run(p.kick)
 	}
-	// From the last tick handled on, so that it lies in the wheel's future.
-	at := p.put(waiter{r, r.turn}, p.tick, now.Sub(r.lastChange))
-	if at < p.sleeps {
-		p.sleeps = at
-		select {
-		case p.kick <- struct{}{}:
-		default:
-		}
+	if at, ok := p.putHot(waiter{r, r.turn}, now); ok {
+		p.kickBefore(at)
+		return
 	}
+	// From the last tick handled on, so that it lies in the wheel's future.
+	p.kickBefore(p.put(waiter{r, r.turn}, p.tick, now.Sub(r.lastChange)) * int64(pollTick))
+}
+
+// kickBefore makes the goroutine sleep no longer than until at, in Unix ns. p.mu is held.
+func (p *poller) kickBefore(at int64) {
+	if at >= p.sleeps {
+		return
+	}
+	p.sleeps = at
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// wake ends the reader's Wait. p.mu is held.
+func (p *poller) wake(r *reader) {
+	r.waits = false
+	p.waiting--
+	r.ready <- struct{}{} // has room for one, and there is one per turn
 }
 
 func (p *poller) put(w waiter, now int64, quiet time.Duration) int64 {
@@ -115,20 +133,32 @@ func (p *poller) turn(now time.Time) (time.Duration, bool) {
 		p.tick++
 		p.look(p.tick, now)
 	}
-	if p.waiting == 0 {
+	hot := p.lookHot(now)
+	if p.waiting == 0 && !p.idle {
+		p.idle = true // somebody is about to wait again, or nobody ever will
+		p.sleeps = now.Add(pollSlots * pollTick).UnixNano()
+		return pollSlots * pollTick, true
+	}
+	p.idle = p.waiting == 0
+	if p.idle {
 		p.running = false
 		for i := range p.slots {
 			clear(p.slots[i])
 			p.slots[i] = p.slots[i][:0]
 		}
+		clear(p.hot)
+		p.hot = p.hot[:0]
 		return 0, false
 	}
 	next := p.tick + 1
 	for next < p.tick+pollSlots && len(p.slots[next%pollSlots]) == 0 {
 		next++
 	}
-	p.sleeps = next
-	return time.Unix(0, next*int64(pollTick)).Sub(now), true
+	p.sleeps = next * int64(pollTick)
+	if hot != 0 && hot < p.sleeps {
+		p.sleeps = hot
+	}
+	return time.Unix(0, p.sleeps).Sub(now), true
 }
 
 // look looks at the files of one slot.
@@ -141,12 +171,12 @@ func (p *poller) look(tick int64, now time.Time) {
 			continue
 		}
 		if !w.r.due(now) {
-			p.put(w, tick, now.Sub(w.r.lastChange))
+			if _, hot := p.putHot(w, now); !hot {
+				p.put(w, tick, now.Sub(w.r.lastChange))
+			}
 			continue
 		}
-		w.r.waits = false
-		p.waiting--
-		w.r.ready <- struct{}{} // has room for one, and there is one per turn
+		p.wake(w.r)
 	}
 	clear(due[len(*slot):])
 }

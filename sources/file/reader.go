@@ -44,6 +44,8 @@ type reader struct {
 
 	lastChange time.Time // when the file was last seen to have changed
 	stamps     stamps
+	rate       float64   // bytes a second at which it is written, about
+	heated     time.Time // when rate was last worked out
 
 	ready  chan struct{} // the poller's wake-up
 	turn   uint64        // of Wait; guarded by the poller
@@ -154,6 +156,9 @@ func (r *reader) Read(b *record.Batch) error {
 	b.After = r.pos
 	b.Read, b.ReadBytes = len(b.Records), max(0, r.at.offset-from)
 	b.TimeAt = r.stamps.at
+	if changed {
+		r.heat(b.ReadBytes, now)
+	}
 	r.note()
 	return err
 }
