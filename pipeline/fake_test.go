@@ -34,6 +34,8 @@ type tape struct {
 	opens int
 
 	broken error // of every Read; set before it is opened
+
+	gaps map[int]*sources.GapError // what is lost at a line: as many lines as it says
 }
 
 func newTape(lines ...string) *tape { return &tape{lines: lines, grown: make(chan struct{})} }
@@ -152,8 +154,12 @@ func (r *tapeReader) Read(b *record.Batch) error {
 		return r.tape.broken
 	}
 	start := r.at
+	gap := r.tape.gaps[r.at]
+	if gap != nil && r.at != r.until {
+		r.at += int(gap.Records)
+	}
 	b.PositionAt = func(rec *record.Record) record.Position { return tapePosition(int(rec.Offset)) }
-	for n := 1 + rand.IntN(20); n > 0 && r.at < len(r.tape.lines) && r.at != r.until; n-- {
+	for n := 1 + rand.IntN(20); n > 0 && r.at < len(r.tape.lines) && r.at != r.until && (r.at == start || r.tape.gaps[r.at] == nil); n-- {
 		rec := b.Add()
 		rec.Line = b.Copy([]byte(r.tape.lines[r.at]))
 		rec.Message = rec.Line
@@ -163,6 +169,9 @@ func (r *tapeReader) Read(b *record.Batch) error {
 		r.at++
 	}
 	b.After = tapePosition(r.at)
+	if gap != nil && r.at != start {
+		return gap
+	}
 	if r.tape.ended && r.at == len(r.tape.lines) && r.at-start == 0 {
 		return io.EOF
 	}

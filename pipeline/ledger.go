@@ -186,7 +186,7 @@ func (s *Supervisor) Ledger() []LedgerRow {
 }
 
 // atWork names the sources and targets of the running configuration, also while
-// they are being replaced: a target has no target then.
+// they are being replaced; what has not begun is nil.
 func (s *Supervisor) atWork() (map[string]bool, map[string]*target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,9 +197,8 @@ func (s *Supervisor) atWork() (map[string]bool, map[string]*target) {
 			targets[name] = nil
 		}
 	}
-	for name, t := range s.targets {
-		targets[name] = t
-	}
+	maps.Copy(targets, s.leaving)
+	maps.Copy(targets, s.targets)
 	for name := range s.sources {
 		sourceNames[name] = true
 	}

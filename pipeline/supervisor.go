@@ -60,6 +60,7 @@ type Supervisor struct {
 	cfg     *config.Config
 	sources map[string]*sourceRun
 	targets map[string]*target
+	leaving map[string]*target // that drain before they go or are replaced
 	applied time.Time
 	refused error // why the newest configuration is not the running one
 	stopped bool
@@ -68,7 +69,7 @@ type Supervisor struct {
 // New returns a Supervisor that runs nothing yet.
 func New(o Options) *Supervisor {
 	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, metrics: newMetrics(o.Registry), cfg: &config.Config{},
-		sources: map[string]*sourceRun{}, targets: map[string]*target{}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
+		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
@@ -200,6 +201,7 @@ func (s *Supervisor) swap(p *plan) {
 		if p.targets[name] != nil || !wantTargets[name] {
 			oldTargets = append(oldTargets, t)
 			delete(s.targets, name)
+			s.leaving[name] = t
 		}
 	}
 	staying := s.targetList()
@@ -211,6 +213,7 @@ func (s *Supervisor) swap(p *plan) {
 		each(oldTargets, s.drain)
 	}
 	s.mu.Lock()
+	clear(s.leaving)
 	for name, t := range p.targets {
 		s.targets[name] = t
 		go t.run(s.ctx, drainOnChange)
