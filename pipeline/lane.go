@@ -104,6 +104,26 @@ func (l *lane) enqueue(ctx context.Context, p *parcel) bool {
 	return true
 }
 
+// heldBack is where a lane has ended that was answered for all but the parts
+// of lines that were held back for it.
+type heldBack struct {
+	answered record.Position
+	at       place
+}
+
+func (l *lane) handOver() (heldBack, bool) {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	return heldBack{l.answered, place{l.next, l.join}}, l.join != nil && l.tracker.idle()
+}
+
+// inherit makes a new lane go on with what was held back. The book is locked.
+func (l *lane) inherit(h heldBack) {
+	if h.at.join != nil && h.answered == l.next {
+		l.next, l.join = h.at.next, h.at.join
+	}
+}
+
 // withDue adds what is due to e. The book is locked.
 func (l *lane) withDue(e entry) entry {
 	if !l.due.IsZero() {

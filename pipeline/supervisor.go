@@ -213,11 +213,12 @@ func (s *Supervisor) swap(p *plan) {
 		each(oldTargets, s.drain)
 	}
 	s.mu.Lock()
-	clear(s.leaving)
 	for name, t := range p.targets {
+		t.takeOver(s.leaving[name])
 		s.targets[name] = t
 		go t.run(s.ctx, drainOnChange)
 	}
+	clear(s.leaving)
 	targets := s.targetList()
 	s.mu.Unlock()
 	if len(p.targets) > 0 {

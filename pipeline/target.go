@@ -60,7 +60,8 @@ type target struct {
 	lanes   map[laneKey]*lane
 	failure sinkFailure
 
-	book book // its mu is taken before mu
+	book   book                 // its mu is taken before mu
+	before map[laneKey]heldBack // by the target that this one has replaced; immutable once it runs
 }
 
 // laneKey names a lane within its target.
@@ -109,7 +110,22 @@ func (t *target) addLane(source, input string, p record.Position) *lane {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lanes[laneKey{source, input}] = l
+	l.inherit(t.before[laneKey{source, input}])
 	return l
+}
+
+// takeOver lets the target go on exactly where the one that it replaces has
+// ended; nil if there is none.
+func (t *target) takeOver(old *target) {
+	if old == nil {
+		return
+	}
+	t.before = map[laneKey]heldBack{}
+	for k, l := range old.lanes { // nobody adds to it any more
+		if h, ok := l.handOver(); ok {
+			t.before[k] = h
+		}
+	}
 }
 
 // dropLane forgets the lane of an input that is gone.

@@ -125,3 +125,19 @@ func TestSkipsTakeNoMemoryBehindADeadTarget(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 }
+
+// What lanes are given together, each of them counts for itself.
+func TestTrackersShareNoCounts(t *testing.T) {
+	var given, more entry
+	given.counts.AddLost(positions.Lost{Reason: "vacuumed", Gaps: 1})
+	more.counts.AddLost(positions.Lost{Reason: "vacuumed", Gaps: 5})
+	for range 2 {
+		var tr tracker
+		seq := tr.add("1", entry{})
+		tr.skip("2", given)
+		tr.skip("3", more)
+		if mark, _ := tr.ack(seq, nil); len(mark.counts.Lost) != 1 || mark.counts.Lost[0].Gaps != 6 {
+			t.Errorf("got %+v, want 6 gaps", mark.counts)
+		}
+	}
+}
