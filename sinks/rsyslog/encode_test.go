@@ -19,6 +19,7 @@ import (
 type seen struct {
 	notes    map[string]int
 	outcomes []string
+	using    []string
 }
 
 func deps(s *seen, bundle *config.TLSBundle) sinks.Deps {
@@ -27,6 +28,7 @@ func deps(s *seen, bundle *config.TLSBundle) sinks.Deps {
 		Host: "node1", Bundle: bundle,
 		Request: func(_ time.Duration, outcome string) { s.outcomes = append(s.outcomes, outcome) },
 		Note:    func(reason string, n int) { s.notes[reason] += n },
+		Using:   func(address string) { s.using = append(s.using, address) },
 	}
 }
 
