@@ -8,7 +8,7 @@ import "github.com/lbshipd/lbshipd/record"
 //	I20240102 15:04:05.000000 12345 file.cc:123] message   (glog 0.6 and later)
 //
 // The first byte is the level: I, W, E or F. Where there is no year it is
-// taken from Options.Now. klog's JSON lines are for the json format.
+// taken from when the line was first read. klog's JSON lines are for the json format.
 type klogFormat struct{}
 
 // Level looks at the header's shape only as far as to know that it is one.

@@ -10,7 +10,7 @@ import "github.com/lbshipd/lbshipd/record"
 // behind the time; a fraction or a zone; an ISO 8601 time (rsyslog's
 // RSYSLOG_FileFormat); Cisco's sequence number and marks around the time. A
 // line needs a PRI or a time to be of this format. A year that is missing is
-// taken from Options.Now. Without a PRI the level is unknown.
+// taken from when it was first read. Without a PRI the level is unknown.
 type syslog3164Format struct{}
 
 // syslogLine is a line taken apart.

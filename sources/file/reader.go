@@ -131,7 +131,7 @@ func (r *reader) quiet(gone, now time.Time) time.Duration {
 
 // Read implements sources.Reader.
 func (r *reader) Read(b *record.Batch) error {
-	b.Origin, b.Before, b.After = r.in.origin, r.pos, r.pos
+	b.Origin, b.Before, b.After, b.TimeAt = r.in.origin, r.pos, r.pos, r.stamps.at
 	if r.closed {
 		return r.in.pathError("read", os.ErrClosed)
 	}
@@ -155,7 +155,6 @@ func (r *reader) Read(b *record.Batch) error {
 	err = r.take(b, st, now, changed || r.fresh)
 	b.After = r.pos
 	b.Read, b.ReadBytes = len(b.Records), max(0, r.at.offset-from)
-	b.TimeAt = r.stamps.at
 	if changed {
 		r.heat(b.ReadBytes, now)
 	}
@@ -216,9 +215,9 @@ func (r *reader) lose(b *record.Batch, reason string, size int64) error {
 	gap := &sources.GapError{Reason: reason, Bytes: lost}
 	gap.Detail = gapDetail(r.in.origin.Path, reason, r.at.offset, size, lost)
 	r.in.setStale()
-	r.stamps.restart()
 	r.at = place{head: emptyHash, tail: emptyHash, path: r.in.path}
 	r.pos = r.at.text()
+	r.stamps.restart() // from here on, and not before, the offsets are those of another content
 	r.enc, r.seen, r.scanned, r.nuls, r.held = plain, stat{}, 0, 0, false
 	r.known, r.more, r.lastChange = size, true, time.Now()
 	b.After = r.pos

@@ -18,14 +18,26 @@ type stamps struct {
 	at    func(offset int64) (int64, int64) // for batches; nil if times is
 }
 
-// openTimes gives a new reader the times of its input.
+// foreign is no input's era: the times given in it are not remembered.
+const foreign = ^uint32(0)
+
+// openTimes gives a new reader the times of its input, if they are of the
+// content that it reads.
 func (r *reader) openTimes() {
 	if r.src.deps.Times == nil {
 		return
 	}
 	t := r.src.deps.Times(r.in.origin.Input, positionOffset)
 	era, end, tail := t.State()
-	if end > 0 && !r.in.holds(end, tail) {
+	switch {
+	case r.in.file == nil: // what is left of it is elsewhere, and nothing replaces it
+	case !r.in.holds(r.at.offset, r.at.tail):
+		// It reads a copy of what was here. The times are that content's as
+		// long as they are not of the one that is here now.
+		if end == 0 || r.in.holds(end, tail) {
+			era = foreign
+		}
+	case !r.in.holds(end, tail):
 		era = t.Restart(era)
 	}
 	r.stamps = stamps{times: t, era: era, at: r.timeAt}
@@ -34,7 +46,12 @@ func (r *reader) openTimes() {
 // holds reports whether the file still has the fingerprint before offset; also
 // if that cannot be read, for that says nothing of its content.
 func (in *input) holds(offset int64, tail uint64) bool {
-	_, have, err := in.fingerprint(offset)
+	if offset == 0 {
+		return true
+	}
+	var buf [fingerprintSpan]byte
+	n := min(offset, fingerprintSpan)
+	have, err := in.hash(buf[:n], offset-n)
 	return err != nil && !errors.Is(err, sources.ErrStale) || err == nil && have == tail
 }
 

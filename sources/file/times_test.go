@@ -289,3 +289,44 @@ func TestNoTimesAreKeptUnlessAskedFor(t *testing.T) {
 		t.Errorf("%q", b.Records[0].Line)
 	}
 }
+
+// A Reader that goes on in a copy of what a file held before it was replaced
+// gives that content's times as long as there are no others, and does not spoil those of
+// the new content.
+func TestReaderOfACopy(t *testing.T) {
+	d := newTimed(t)
+	write(t, d.path, strings.Repeat("old\n", 2000))
+	in := d.input(windowBytes).(*input)
+	rd, err := in.Open("")
+	must(t, err)
+	defer rd.Close()
+	d.read(rd, 2000)
+	times := rd.(*reader).stamps
+	was, _ := times.times.At(times.era, 4000, 8000, rd.(*reader).at.tail)
+	at := rd.(*reader).at
+	must(t, os.Truncate(d.path, 0))
+	write(t, d.path, "new\n")
+
+	early := newReader(in, at)
+	defer early.Close()
+	if got, _ := early.stamps.times.At(early.stamps.era, 4000, 8000, 0); got != was {
+		t.Errorf("from the copy it is of %d, was of %d", got, was)
+	}
+	if _, gaps := d.read(rd, 1); gaps != 1 {
+		t.Fatalf("%d gaps", gaps)
+	}
+	late := newReader(in, at)
+	defer late.Close()
+	for range 2 { // before and after the new content was given times
+		got, _ := late.stamps.times.At(late.stamps.era, 4000, 8000, 0)
+		if again, _ := late.stamps.times.At(late.stamps.era, 4000, 8000, 0); got == was || again == got {
+			t.Error("times of what is gone were kept for what is there")
+		}
+		d.read(rd, 1)
+		late = newReader(in, at)
+		defer late.Close()
+	}
+	if _, end, _ := times.times.State(); end != 4 {
+		t.Errorf("the new content has times up to %d", end)
+	}
+}
