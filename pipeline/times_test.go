@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
+	"github.com/lbshipd/lbshipd/sources"
+	"github.com/lbshipd/lbshipd/sources/file"
 )
 
 // clocks is a target that keeps what Loki keeps: each time and line once. It
@@ -236,6 +239,103 @@ func TestYearAndDateAreThoseOfTheFirstReading(t *testing.T) {
 			t.Error("the batch can still ask its reader")
 		}
 		b.Release()
+	}
+}
+
+// Whatever the format and whether its lines have a time, a year or a zone: what
+// a line becomes does not depend on how and how often it is read.
+func TestEveryFormatGivesTheSameRecordsAgain(t *testing.T) {
+	now := time.Now().UTC()
+	for format, lines := range map[string][]string{
+		"raw":            {"a", "a", "b"},
+		"json":           {`{"time":"2026-01-02T03:04:05.6Z","level":"info","msg":"a"}`, `{"level":"warn","msg":"no time"}`, "no json", `{"ts":"23:59:59 soon"}`},
+		"zap-json":       {`{"level":"info","ts":1767322645.678,"msg":"a"}`, `{"level":"info","msg":"no time"}`},
+		"logfmt":         {"ts=2026-01-02T03:04:05Z level=info msg=a", "level=info msg=b", now.Format(`time="Jan _2 15:04:05" level=info`)},
+		"klog":           {now.Format("I0102 15:04:05.000000") + "   12 a.go:1] text", "goroutine 1 [running]:"},
+		"syslog-rfc3164": {now.Format("<13>Jan _2 15:04:05") + " node1 app[3]: text", "<13>app: no time", "no syslog"},
+		"syslog-rfc5424": {"<13>1 2026-01-02T03:04:05.6Z node1 app 3 - - text", "<13>1 - node1 app 3 - - no time", "no syslog"},
+		"cri": {"2026-01-02T03:04:05.678Z stdout P begin ", "2026-01-02T03:04:06Z stderr F other", "2026-01-02T03:04:07Z stdout F end",
+			"no envelope", "2026-01-02T03:04:08Z stdout F " + now.Format("I0102 15:04:05.000000") + "   12 a.go:1] text"},
+		"auto":        {"2026-01-02 03:04:05,678 INFO text", now.Format("Jan _2 15:04:05") + " node1 app: text", "  at some.where()", `{"level":"info"}`},
+		"regex:clock": {now.Format("15:04:05") + " text", "no clock"},
+	} {
+		t.Run(format, func(t *testing.T) {
+			var text []byte
+			for range 300 {
+				text = fmt.Appendln(text, lines[rand.IntN(len(lines))])
+			}
+			path, dir := filepath.Join(t.TempDir(), "app.log"), t.TempDir()
+			first := map[int64]string{}
+			for round, size := range []int{100, 3000, 3000, 5000, len(text), len(text)} {
+				if err := os.WriteFile(path, text[:min(size, len(text))], 0o600); err != nil {
+					t.Fatal(err)
+				}
+				for offset, record := range readOnce(t, format, path, dir) {
+					if had, ok := first[offset]; ok && had != record && !strings.Contains(had, "begin") { // a line that goes on
+						t.Errorf("round %d, at %d:\n%s, was\n%s", round, offset, record, had)
+					}
+					first[offset] = record
+				}
+			}
+			if len(first) < 100 {
+				t.Errorf("%d records", len(first))
+			}
+		})
+	}
+}
+
+// readOnce reads a file from its beginning to its end as a daemon with that
+// data directory does it, and returns its records by offset.
+func readOnce(t *testing.T, format, path, dir string) map[int64]string {
+	t.Helper()
+	store, err := positions.Open(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	src, err := file.New(&config.Source{Name: "s", StartAt: "beginning", File: &config.FileSource{Paths: []string{path}}},
+		sources.Deps{FirstRun: true, Location: time.UTC, Times: timesOf(store.Times(), "s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	found := make(chan sources.Input, 1)
+	go src.Run(ctx, func(in sources.Input) { found <- in })
+	reader, err := (<-found).Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	p := testProcessor(t, "raw", record.LevelUnknown)
+	if format == "cri" {
+		p = testProcessor(t, "cri", record.LevelUnknown)
+	} else if format != "raw" {
+		if p.format, err = parse.New(format, map[string]parse.Regex{"clock": {Pattern: `^(?P<time>\d\S+) (?P<message>.*)$`, TimeLayout: "15:04:05"}}); err != nil {
+			t.Fatal(err)
+		}
+		p.options.Fields = true
+	}
+	all := map[int64]string{}
+	for {
+		b := record.NewBatch()
+		if err := reader.Read(b); err != nil {
+			t.Fatal(err)
+		}
+		p.process(b, false)
+		for i := range b.Records {
+			r := &b.Records[i]
+			text := fmt.Sprintf("%d %d %d %s %s %s", r.Time, r.Level, r.Flags, r.Line, r.Message, *r.Header)
+			for _, f := range r.Fields {
+				text += fmt.Sprintf(" %s=%s", f.Name, f.Value)
+			}
+			all[r.Offset] = text
+		}
+		n := b.Read
+		b.Release()
+		if n == 0 {
+			return all
+		}
 	}
 }
 
