@@ -2,7 +2,6 @@ package file
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -12,9 +11,6 @@ import (
 // be and still count as born since: the clock of the file system is coarse,
 // and a file's first position is saved a moment after the file was found.
 const bornSlack = time.Second
-
-// compressed are the endings of rotated files that cannot be read as they are.
-var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip"}
 
 // bornAndRotated finds the files that were created after the former daemon had
 // last saved its positions, and were rotated out of the globs before this one
@@ -74,12 +70,12 @@ func (d *discovery) openBorn(path, first string, since time.Time) *input {
 		f.Close()
 		return nil
 	}
-	for _, ending := range compressed {
-		if filepath.Ext(path) == ending {
-			f.Close()
+	if isCompressedName(path) || sniffCodec(f) != nil {
+		f.Close()
+		if !d.readAsCopy(path) {
 			d.complain(path, "rotated_compressed", "it was created, rotated and compressed while no daemon ran; it may hold lines that were never read")
-			return nil
 		}
+		return nil
 	}
 	in, adopted := d.newInput(f, fd, id, first)
 	if adopted {

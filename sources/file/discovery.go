@@ -29,12 +29,14 @@ type discovery struct {
 	held   []*input          // found, not announced yet
 	heldAt time.Time         // since when the first of them is held
 
-	notifier   *notifier
-	dirs       map[string]*directory
-	byWatch    map[int32]map[string]bool // watch → directories
-	moves      moves
-	complaints map[string]string // path → what was said of it
-	saidPoll   bool
+	notifier       *notifier
+	dirs           map[string]*directory
+	byWatch        map[int32]map[string]bool // watch → directories
+	moves          moves
+	complaints     map[string]string // path → what was said of it
+	saidPoll       bool
+	saidCompressed bool
+	copies         uint64 // inputs made of copies so far
 
 	pass     int // number of the current walk
 	nextWalk time.Time
@@ -105,9 +107,16 @@ func byAge(a, b *input) int {
 	if x, y := birth(a.fd), birth(b.fd); x != 0 && y != 0 && x != y {
 		return cmp.Compare(x, y)
 	}
-	x, _, _, _ := fstat(a.fd)
-	y, _, _, _ := fstat(b.fd)
-	return cmp.Compare(x.mtime, y.mtime)
+	return cmp.Compare(a.changed(), b.changed())
+}
+
+// changed returns the modification time of the file, in Unix ns; 0 if it is not known.
+func (in *input) changed() int64 {
+	if in.file == nil {
+		return in.copies[0].mtime
+	}
+	st, _, _, _ := fstat(in.fd)
+	return st.mtime
 }
 
 // settleFor is how long a new input is held before it is announced: a file that
@@ -146,6 +155,11 @@ func (d *discovery) check(path string) bool {
 		}
 		return false
 	}
+	if isCompressedName(path) {
+		d.drop(path)
+		d.leaveOut(path)
+		return false
+	}
 	sys := st.Sys().(*syscall.Stat_t)
 	if in := d.paths[path]; in != nil && in.id == (inode{sys.Dev, sys.Ino}) && !in.hasEnded() {
 		return true
@@ -171,8 +185,13 @@ func (d *discovery) open(path, first string, matches bool) bool {
 		f.Close()
 		return false
 	}
-	delete(d.complaints, path)
 	in := d.inputs[id]
+	if in == nil && sniffCodec(f) != nil {
+		f.Close()
+		d.leaveOut(path)
+		return false
+	}
+	delete(d.complaints, path)
 	if in != nil && (!matches || in.comeBack()) {
 		f.Close() // even if it has ended: only a path in the globs makes it an input again
 	} else {

@@ -112,6 +112,12 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 	} else {
 		delete(d.moves.carried, e.cookie)
 	}
+	if e.mask&unix.IN_CREATE != 0 {
+		// The file that a copy is made of is about to be truncated.
+		if in := d.paths[d.rotatedFrom(parent(path), e.name)]; in != nil {
+			d.src.poller.hurry(in)
+		}
+	}
 	if d.src.globs.match(path) {
 		d.scanLink(path) // a link may lead to a directory
 		_, there := d.paths[path]

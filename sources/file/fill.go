@@ -99,7 +99,7 @@ func (r *reader) findNewline(from, to int64) (int64, error) {
 	buf := scratchPool.Get().(*[32 << 10]byte)
 	defer scratchPool.Put(buf)
 	for from < to {
-		n, err := pread(r.in.fd, buf[:min(to-from, int64(len(buf)))], from)
+		n, err := r.pread(buf[:min(to-from, int64(len(buf)))], from)
 		if err != nil || n == 0 {
 			return 0, err
 		}
@@ -127,7 +127,7 @@ func (r *reader) load(b *record.Batch, want, limit int64, now time.Time, tear bo
 	have := 0
 	for have < len(buf) {
 		var n int
-		n, err = pread(r.in.fd, buf[have:min(len(buf), have+r.src.step)], s.base+int64(have))
+		n, err = r.pread(buf[have:min(len(buf), have+r.src.step)], s.base+int64(have))
 		if err != nil || n == 0 {
 			break
 		}
@@ -204,13 +204,15 @@ func placeIn(buf []byte, base, offset int64, head uint64, path string) place {
 func (r *reader) passNULs(limit int64, st stat, now time.Time, tear bool) error {
 	buf := scratchPool.Get().(*[32 << 10]byte)
 	defer scratchPool.Put(buf)
-	if data, err := unix.Seek(r.in.fd, r.nuls, unix.SEEK_DATA); err == nil && data > r.nuls {
+	if r.arc != nil {
+		// A hole, if it was one, is only NULs there.
+	} else if data, err := unix.Seek(r.in.fd, r.nuls, unix.SEEK_DATA); err == nil && data > r.nuls {
 		r.nuls = min(data&^1, limit) // even: UTF-16 stays in step
 	} else if err == unix.ENXIO {
 		r.nuls = limit
 	}
 	for budget := nulBytesPerRead; r.nuls < limit && budget > 0; budget -= len(buf) {
-		n, err := pread(r.in.fd, buf[:min(limit-r.nuls, int64(len(buf)))], r.nuls)
+		n, err := r.pread(buf[:min(limit-r.nuls, int64(len(buf)))], r.nuls)
 		if err != nil {
 			return r.in.pathError("read", err)
 		}
@@ -238,13 +240,35 @@ func (r *reader) jump(offset int64) error {
 		r.more, r.nuls = true, 0
 		return nil
 	}
-	head, tail, err := r.in.fingerprint(offset)
+	head, tail, err := r.fingerprint(offset)
 	if err != nil {
 		return r.in.pathError("read", err)
 	}
 	r.at = place{offset: offset, head: head, tail: tail, path: r.at.path}
 	r.pos, r.more, r.nuls = r.at.text(), true, 0
 	return nil
+}
+
+// pread reads the content that the reader is in.
+func (r *reader) pread(p []byte, at int64) (int, error) {
+	if r.arc != nil {
+		return r.arc.pread(p, at), nil
+	}
+	return pread(r.in.fd, p, at)
+}
+
+// fingerprint hashes what lies at the head of the content and before offset.
+func (r *reader) fingerprint(offset int64) (head, tail uint64, err error) {
+	if r.arc == nil {
+		return r.in.fingerprint(offset)
+	}
+	var buf [fingerprintSpan]byte
+	n := min(offset, fingerprintSpan)
+	head = xxhash.Sum64(r.arc.head[:min(n, int64(len(r.arc.head)))])
+	if int64(r.arc.pread(buf[:n], offset-n)) < n {
+		return 0, 0, fmt.Errorf("%s ends before offset %d", r.arc.path, offset)
+	}
+	return head, xxhash.Sum64(buf[:n]), nil
 }
 
 func gapDetail(path, reason string, offset, size, lost int64) string {

@@ -32,6 +32,10 @@ type input struct {
 	src   *source
 	start record.Position // immutable
 
+	// copies is where an input is whose own file is gone: file is nil and fd
+	// -1 then. Immutable.
+	copies []copyFile
+
 	predecessor string // immutable once announced
 
 	paths map[string]bool // in the globs, that lead here; guarded by discovery's goroutine
@@ -75,13 +79,24 @@ func (in *input) Open(pos record.Position) (sources.Reader, error) {
 		// Not ours to read on from: as good as another file's.
 		return nil, fmt.Errorf("opening %s: %w: %w", in.origin.Path, err, sources.ErrStale)
 	}
+	p.path = in.path
+	if in.file == nil {
+		r := newReader(in, p)
+		r.fromCopies(in.copies)
+		return r, nil
+	}
 	if err := in.verify(&p); err != nil {
 		if errors.Is(err, sources.ErrStale) {
 			in.setStale()
+			if copies := in.src.copiesOf(&p, in.id); len(copies) > 0 {
+				r := newReader(in, p)
+				r.known = 0 // how long the file was, nobody saw
+				r.fromCopies(copies)
+				return r, nil
+			}
 		}
 		return nil, fmt.Errorf("opening %s: %w", in.origin.Path, err)
 	}
-	p.path = in.path
 	return newReader(in, p), nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sources"
 )
@@ -52,6 +54,8 @@ type reader struct {
 	waits  bool          // guarded by the poller
 	closed bool
 
+	copyState
+
 	lagOffset, lagSize atomic.Int64
 }
 
@@ -80,6 +84,9 @@ func newReader(in *input, at place) *reader {
 func (r *reader) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if r.arc != nil || r.over {
+		return r.waitCopy(ctx)
 	}
 	if r.more {
 		return nil
@@ -134,6 +141,12 @@ func (r *reader) Read(b *record.Batch) error {
 	b.Origin, b.Before, b.After, b.TimeAt = r.in.origin, r.pos, r.pos, r.stamps.at
 	if r.closed {
 		return r.in.pathError("read", os.ErrClosed)
+	}
+	if r.over {
+		return r.endCopy()
+	}
+	if r.arc != nil {
+		return r.readCopy(b)
 	}
 	st, _, _, err := fstat(r.in.fd)
 	if err != nil {
@@ -201,20 +214,33 @@ func (r *reader) drained(st stat, now time.Time, held bool) {
 func (r *reader) same() bool {
 	var buf [fingerprintSpan]byte
 	n := min(r.at.offset, fingerprintSpan)
-	tail, err := r.in.hash(buf[:n], r.at.offset-n)
-	return err == nil && tail == r.at.tail
+	got, err := r.pread(buf[:n], r.at.offset-n)
+	return err == nil && int64(got) == n && xxhash.Sum64(buf[:n]) == r.at.tail
 }
 
-// lose makes the reader go on at the beginning of a file whose content was
-// replaced.
+// lose makes the reader go on where the content of a file, that was replaced, is now, or
+// else at the beginning of what replaced it.
 func (r *reader) lose(b *record.Batch, reason string, size int64) error {
+	if r.arc != nil {
+		r.checked = false // another content than it was: leaveCopy will say it
+		return nil
+	}
+	r.in.setStale()
+	if copies := r.src.copiesOf(&r.at, r.in.id); len(copies) > 0 {
+		r.fromCopies(copies)
+		return nil
+	}
+	return r.restart(b, reason, size)
+}
+
+// restart makes the reader go on at the beginning of a file whose content was replaced.
+func (r *reader) restart(b *record.Batch, reason string, size int64) error {
 	lost := max(0, r.known-r.at.offset)
 	if reason == "rewritten" {
 		lost = 0 // what was there, nobody can tell
 	}
 	gap := &sources.GapError{Reason: reason, Bytes: lost}
 	gap.Detail = gapDetail(r.in.origin.Path, reason, r.at.offset, size, lost)
-	r.in.setStale()
 	r.at = place{head: emptyHash, tail: emptyHash, path: r.in.path}
 	r.pos = r.at.text()
 	r.stamps.restart() // from here on, and not before, the offsets are those of another content
@@ -240,6 +266,9 @@ func (r *reader) Close() error {
 		r.closed = true
 		r.stamps.close()
 		r.src.poller.remove(r)
+		if r.arc != nil {
+			decoders.leave(r.arc)
+		}
 	}
 	return nil
 }

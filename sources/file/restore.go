@@ -80,6 +80,7 @@ func (d *discovery) restore() []*input {
 	for dir := range dirs {
 		restored = append(restored, d.restoreFrom(dir, wanted)...)
 	}
+	restored = append(restored, d.restoreCopies(wanted)...)
 	for key, paths := range wanted {
 		d.src.skipped("vanished_file", 1)
 		d.src.deps.Log.Warn("a file that was being read is gone; what was written to it since is lost",

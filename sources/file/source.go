@@ -35,10 +35,12 @@ type source struct {
 	window int64 // windowBytes and stepBytes, but for tests
 	step   int
 
-	endAfter  time.Duration // a file that is gone has ended when it was quiet for so long
-	tearAfter time.Duration // and an unfinished line is then shipped after so long
-	rescan    time.Duration // between two walks of all directories
-	dirPoll   time.Duration // between two looks at the directories that inotify does not cover
+	endAfter      time.Duration // a file that is gone has ended when it was quiet for so long
+	tearAfter     time.Duration // and an unfinished line is then shipped after so long
+	archiveSettle time.Duration // see archiveSettle, but for tests
+
+	rescan  time.Duration // between two walks of all directories
+	dirPoll time.Duration // between two looks at the directories that inotify does not cover
 }
 
 var _ sources.Source = (*source)(nil)
@@ -60,7 +62,8 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 	s := &source{
 		name: src.Name, globs: g, deps: d, maxLine: defaultMaxLine, window: windowBytes, step: stepBytes,
 		endAfter: time.Minute, tearAfter: 5 * time.Second,
-		rescan: 10 * time.Second, dirPoll: 100 * time.Millisecond,
+		archiveSettle: archiveSettle,
+		rescan:        10 * time.Second, dirPoll: 100 * time.Millisecond,
 	}
 	switch src.StartAt {
 	case "", "end":
