@@ -9,7 +9,7 @@ import "time"
 // to the wheel and its 20 ms.
 const (
 	hotBytes = 4 << 10
-	hotLeast = time.Millisecond
+	hotLeast = 2 * time.Millisecond
 	// hotFor is how long a fast file may pause until it counts as slow.
 	hotFor = 100 * time.Millisecond
 	// hurryFor is how long a file is looked at as often as can be, once a copy
