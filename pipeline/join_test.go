@@ -131,6 +131,19 @@ func TestLentPartsStayAsTheyWere(t *testing.T) {
 	if got := string(lent.streams[0].line) + string(lent.streams[1].line); got != "one,err," {
 		t.Errorf("what was lent became %q", got)
 	}
+	// One byte more finds room behind what is lent; what is torn leaves it alone.
+	for i := range 2 {
+		last := testProcessor(t, "cri", 0)
+		last.join.restore(lent)
+		if i == 0 {
+			last.process(batchOf(2, at+"stdout P 2", at+"stdout F "), false)
+		}
+		last.process(batchOf(4), true)
+		last.process(batchOf(4, at+"stdout P XXXX", at+"stderr P XXXX"), false)
+		if got := string(lent.streams[0].line) + string(lent.streams[1].line); got != "one,err," {
+			t.Errorf("what was lent became %q", got)
+		}
+	}
 	if p.join.state() != nil || lent.same(nil) || !lent.same(lent) {
 		t.Error("nothing is held back any more")
 	}
