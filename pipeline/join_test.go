@@ -144,6 +144,19 @@ func TestLentPartsStayAsTheyWere(t *testing.T) {
 			t.Errorf("what was lent became %q", got)
 		}
 	}
+	// Two feeds that go on with the same parts do not write over each other's.
+	two := [2]*processor{testProcessor(t, "cri", 0), testProcessor(t, "cri", 0)}
+	for i, q := range two {
+		q.join.restore(lent)
+		q.process(batchOf(2, at+"stdout P "+fmt.Sprint(i)), false)
+	}
+	for i, q := range two {
+		b := batchOf(3, at+"stdout F .")
+		q.process(b, false)
+		if got, want := string(b.Records[0].Line), fmt.Sprintf("one,%d.", i); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 	if p.join.state() != nil || lent.same(nil) || !lent.same(lent) {
 		t.Error("nothing is held back any more")
 	}
