@@ -69,7 +69,7 @@ func ready(w http.ResponseWriter, st pipeline.Status) {
 	switch {
 	case st.Stopped:
 		answer(w, http.StatusServiceUnavailable, Health{"unavailable", []string{"lbshipd is stopping"}})
-	case !st.Applied:
+	case st.Applied.IsZero():
 		answer(w, http.StatusServiceUnavailable, Health{"unavailable", append([]string{"no configuration is running"}, st.Reasons()...)})
 	default:
 		answer(w, http.StatusOK, Health{"ok", []string{}})

@@ -35,7 +35,8 @@ type tape struct {
 
 	broken error // of every Read; set before it is opened
 
-	gaps map[int]*sources.GapError // what is lost at a line: as many lines as it says
+	risk func(pos record.Position) (sources.Risk, bool) // nil: not known; set before it is found
+	gaps map[int]*sources.GapError                      // what is lost at a line: as many lines as it says
 }
 
 func newTape(lines ...string) *tape { return &tape{lines: lines, grown: make(chan struct{})} }
@@ -95,6 +96,13 @@ type tapeInput struct {
 func (in *tapeInput) Predecessor() string { return in.predecessor }
 
 func (in *tapeInput) Origin() *record.Origin { return in.origin }
+
+func (in *tapeInput) Risk(pos record.Position) (sources.Risk, bool) {
+	if in.tape.risk == nil {
+		return sources.Risk{}, false
+	}
+	return in.tape.risk(pos)
+}
 
 func (in *tapeInput) Start() record.Position {
 	if in.source.cfg.StartAt == "beginning" {
@@ -275,7 +283,11 @@ func newHouse(t *testing.T) *house {
 func (h *house) open() {
 	h.t.Helper()
 	var err error
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	var out io.Writer = io.Discard
+	if h.log != nil {
+		out = h.log
+	}
+	log := slog.New(slog.NewTextHandler(out, nil))
 	if h.store, err = positions.Open(h.dir, log); err != nil {
 		h.t.Fatal(err)
 	}

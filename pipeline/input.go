@@ -349,7 +349,7 @@ func (r *inputRun) meet() {
 }
 
 // canMeet reports whether at least two feeds were at the end of the input
-// since the last call.
+// since the last call, or are at the same place while nothing comes.
 func (r *inputRun) canMeet() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -357,9 +357,18 @@ func (r *inputRun) canMeet() bool {
 		return false
 	}
 	n := 0
+	var quiet []place
 	for _, f := range r.feeds {
 		if f.atEnd.Swap(false) {
 			n++
+		}
+		if f.waiting.Load() != 0 {
+			quiet = append(quiet, f.lanes[0].place())
+		}
+	}
+	for i, p := range quiet {
+		if slices.ContainsFunc(quiet[:i], p.same) {
+			return true
 		}
 	}
 	return n >= 2

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -21,6 +22,8 @@ var (
 	specLedgerGaps       = Metric{"lbshipd_ledger_gaps", "gauge", reasonLabels, "Times that something was gone before it could be read, by reason. Kept across restarts."}
 	specLedgerUnsized    = Metric{"lbshipd_ledger_unsized_gaps", "gauge", reasonLabels, "Gaps of which neither the records nor the bytes are known, by reason. Kept across restarts."}
 	specLedgerInFlight   = Metric{"lbshipd_ledger_in_flight_records", "gauge", pairLabels, "Records that are queued, sent and not answered, or held back until they are whole. A restart reads them again."}
+	specAtRiskBytes      = Metric{"lbshipd_at_risk_bytes", "gauge", pairLabels, "Bytes of the source that the target has not taken and that the source will not keep for ever. Absent where that cannot be known."}
+	specAtRiskSeconds    = Metric{"lbshipd_at_risk_seconds", "gauge", pairLabels, "Time until the source is likely to drop the first of what is at risk. Absent where that cannot be known, and while nothing is at risk."}
 	specLedgerDifference = Metric{"lbshipd_ledger_difference_records", "gauge", pairLabels, "Records read less those delivered, filtered, refused, lost and in flight: 0, or lbshipd has a fault."}
 )
 
@@ -32,7 +35,7 @@ var (
 // ledgerMetrics lists the specifications that ledgerCollector keeps.
 func ledgerMetrics() []Metric {
 	return []Metric{specLedgerRead, specLedgerDelivered, specLedgerFiltered, specLedgerRefused, specLedgerLost, specLedgerLostBytes,
-		specLedgerGaps, specLedgerUnsized, specLedgerInFlight, specLedgerDifference}
+		specLedgerGaps, specLedgerUnsized, specLedgerInFlight, specLedgerDifference, specAtRiskBytes, specAtRiskSeconds}
 }
 
 // ledgerCollector makes the series of the ledger when they are scraped: all of
@@ -59,12 +62,19 @@ func (c *ledgerCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *ledgerCollector) Collect(ch chan<- prometheus.Metric) {
+	risks := c.sup.atRisk()
 	for _, r := range c.sup.Ledger() {
 		if !r.Running {
 			continue
 		}
 		send := func(m Metric, value int64, reason ...string) {
 			ch <- prometheus.MustNewConstMetric(c.descs[m.Name], prometheus.GaugeValue, float64(value), append([]string{r.Source, r.Target}, reason...)...)
+		}
+		if risk, known := risks[r.Pair]; known {
+			send(specAtRiskBytes, risk.Bytes)
+			if risk.Left >= 0 {
+				send(specAtRiskSeconds, int64(risk.Left/time.Second))
+			}
 		}
 		send(specLedgerRead, r.Read)
 		send(specLedgerDelivered, r.Delivered)

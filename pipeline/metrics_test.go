@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/positions"
+	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
 	"github.com/lbshipd/lbshipd/sources"
 )
@@ -17,6 +18,7 @@ import (
 func TestMetricsKeepTheirSpecification(t *testing.T) {
 	h := newHouse(t)
 	h.tapes["app"] = newTape(numbered(0, 10)...)
+	h.tapes["app"].risk = func(record.Position) (sources.Risk, bool) { return sources.Risk{Bytes: 5, Left: time.Hour}, true }
 	h.shelves["a"] = newShelf()
 	h.shelves["a"].fail = func(send int) error {
 		if send == 1 {
@@ -43,6 +45,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 	tm.request(time.Second, "ok")
 	h.sup.Refuse(errors.New("x"))
 	h.sup.Sample()
+	h.sup.askRisks(time.Now())
 
 	families, err := h.reg.Gather()
 	if err != nil {
@@ -83,6 +86,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 		"lbshipd_config_last_reload_successful": 0,
 		"lbshipd_ledger_read_records":           12, "lbshipd_ledger_delivered_records": 10, "lbshipd_ledger_refused_records": 1,
 		"lbshipd_ledger_lost_records": 1, "lbshipd_ledger_in_flight_records": 0, "lbshipd_ledger_difference_records": 0,
+		"lbshipd_at_risk_bytes": 5, "lbshipd_at_risk_seconds": 3600,
 	} {
 		for _, f := range families {
 			if f.GetName() != series {

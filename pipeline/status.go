@@ -1,19 +1,25 @@
 package pipeline
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lbshipd/lbshipd/positions"
 )
 
 // Status is what runs, for people and for health checks.
 type Status struct {
-	Applied bool // a configuration is running
+	Applied time.Time // since when the configuration runs; zero: none does
 	Stopped bool
 	Refused error // why the newest configuration is not the running one
 	Sources []SourceStatus
 	Targets []TargetStatus
-	SaveErr error // of the last save of the positions
+	Ledger  []LedgerRow
+	AtRisk  map[positions.Pair]AtRisk // nothing where it cannot be known
+	SaveErr error                     // of the last save of the positions
+	Saved   time.Time                 // the last good save; zero: none yet
 }
 
 // SourceStatus is one source at work.
@@ -27,18 +33,23 @@ type SourceStatus struct {
 
 // TargetStatus is one target at work.
 type TargetStatus struct {
-	Name   string
-	Class  string // of the error it suffers from; empty if none
-	Err    error
-	Since  time.Time
-	Behind int   // inputs that are read for it alone
-	Queued int64 // records not answered
+	Name       string
+	Kind       string
+	Class      string // of the error it suffers from; empty if none
+	Err        error
+	Since      time.Time
+	NextTry    time.Time     // when it is tried again; zero or past: now
+	Behind     int           // inputs that are not read for it together with the others
+	Queued     int64         // records not answered
+	QueueBytes int64         // memory that they hold
+	QueueLimit int64         // the target's queueBytes
+	Lag        time.Duration // how long the oldest of them has been queued
 }
 
 // Status returns what runs now.
 func (s *Supervisor) Status() Status {
 	behind := map[*target]int{}
-	st := Status{SaveErr: s.store.Err()}
+	st := Status{SaveErr: s.store.Err(), Saved: s.store.LastSave(), Ledger: s.Ledger(), AtRisk: s.atRisk()}
 	for _, r := range s.sourceList() {
 		runs := r.runs()
 		for _, run := range runs {
@@ -49,14 +60,25 @@ func (s *Supervisor) Status() Status {
 		r.mu.Unlock()
 	}
 	s.mu.Lock()
-	st.Applied, st.Stopped, st.Refused = !s.applied.IsZero(), s.stopped, s.refused
+	st.Applied, st.Stopped, st.Refused = s.applied, s.stopped, s.refused
 	targets := s.targetList()
 	s.mu.Unlock()
+	now := time.Now()
 	for _, t := range targets {
-		f := t.trouble()
-		st.Targets = append(st.Targets, TargetStatus{Name: t.name, Class: f.Class, Err: f.Err, Since: f.Since, Behind: behind[t], Queued: t.queued()})
+		ts := t.status(now)
+		ts.Behind = behind[t]
+		st.Targets = append(st.Targets, ts)
 	}
 	return st
+}
+
+func (t *target) status(now time.Time) TargetStatus {
+	lag := t.lag(now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.failure
+	return TargetStatus{Name: t.name, Kind: t.kind, Class: f.Class, Err: f.Err, Since: f.Since, NextTry: f.NextTry,
+		Queued: t.records, QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag}
 }
 
 // Reasons lists, in words, what is not as it should be.
@@ -76,6 +98,16 @@ func (st *Status) Reasons() []string {
 	for _, t := range st.Targets {
 		if t.Err != nil {
 			reasons = append(reasons, "target \""+t.Name+"\" takes no records since "+t.Since.UTC().Format(time.RFC3339)+": "+firstLine(t.Err))
+		}
+	}
+	for i := range st.Ledger {
+		row := &st.Ledger[i]
+		if risk := st.AtRisk[row.Pair]; row.Running && risk.Soon {
+			reasons = append(reasons, fmt.Sprintf("source %q is about to drop %d bytes that target %q has not taken, the first of them in about %s",
+				row.Source, risk.Bytes, row.Target, risk.Left.Round(time.Second)))
+		}
+		if d := row.Difference(); d != 0 {
+			reasons = append(reasons, fmt.Sprintf("the ledger of source %q and target %q does not add up: %d records too many were read", row.Source, row.Target, d))
 		}
 	}
 	return slices.Clip(reasons)

@@ -64,12 +64,13 @@ type Supervisor struct {
 	applied time.Time
 	refused error // why the newest configuration is not the running one
 	stopped bool
+	risks   riskWatch
 }
 
 // New returns a Supervisor that runs nothing yet.
 func New(o Options) *Supervisor {
 	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, metrics: newMetrics(o.Registry), cfg: &config.Config{},
-		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
+		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, risks: riskWatch{told: map[positions.Pair]riskTale{}}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
@@ -168,12 +169,12 @@ func (s *Supervisor) sourceRuns(cfg *config.Config, src *config.Source) bool {
 func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, error) {
 	m := s.metrics.target(t.Name)
 	log := s.log.With("target", t.Name)
-	sink, _, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted, Using: m.using})
+	sink, kind, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted, Using: m.using})
 	if err != nil {
 		return nil, err
 	}
 	built := newTarget(t, sink, s.log, m, s.store)
-	built.knew = map[string]bool{}
+	built.kind, built.knew = kind, map[string]bool{}
 	for _, e := range s.store.Entries("") {
 		if e.Target == t.Name {
 			built.knew[e.Source] = true
@@ -340,35 +341,6 @@ func (s *Supervisor) Stop(ctx context.Context) int64 {
 	each(s.sourceList(), (*sourceRun).settle)
 	s.cancel()
 	return left
-}
-
-// housekeep refreshes gauges and lets feeds meet, every second or so.
-func (s *Supervisor) housekeep(ctx context.Context) {
-	defer close(s.ticked)
-	touched := time.Now()
-	for sleep(ctx, time.Second) {
-		for _, r := range s.sourceList() {
-			r.meet()
-		}
-		s.settle()
-		s.Sample()
-		if time.Since(touched) > touchEvery {
-			touched = time.Now()
-			s.touch()
-		}
-	}
-}
-
-// settle forgets inputs that are done with; not while targets are being
-// replaced: what one had not answered, another is to have.
-func (s *Supervisor) settle() {
-	if !s.swapping.TryLock() {
-		return
-	}
-	defer s.swapping.Unlock()
-	for _, r := range s.sourceList() {
-		r.settle()
-	}
 }
 
 // Sample brings the gauges up to date.

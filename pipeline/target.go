@@ -39,6 +39,7 @@ type item struct {
 // Life: newTarget makes it; run sends until stop has drained it or ctx ends.
 type target struct {
 	name      string
+	kind      string
 	cfg       *config.Target
 	sink      sinks.Sink
 	batching  sinks.Batching

@@ -14,6 +14,9 @@ const touchEvery = time.Hour
 func (s *Supervisor) touch() {
 	for _, r := range s.sourceList() {
 		s.store.Touch(positions.Key{Source: r.cfg.Name})
+		for _, t := range r.targetsNow() {
+			s.store.TouchLedger(positions.Pair{Source: r.cfg.Name, Target: t.name})
+		}
 		for _, run := range r.runs() {
 			run.mu.Lock()
 			lanes := slices.Clone(run.lanes)

@@ -3,6 +3,7 @@ package positions
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/lbshipd/lbshipd/record"
 )
@@ -207,6 +208,14 @@ func sortRows(rows []Row) {
 	slices.SortFunc(rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Target, b.Target))
 	})
+}
+
+// LastSave returns when all that there was to save was on disk last; the zero
+// time if that was before this daemon.
+func (s *Store) LastSave() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastOK
 }
 
 // TouchLedger marks the row of a pair as in use.

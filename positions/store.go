@@ -68,9 +68,10 @@ type Store struct {
 	mu      sync.Mutex
 	entries map[Key]Entry
 	ledger  map[Pair]*Row
-	version uint64 // counts changes
-	saved   uint64 // version that is on disk
-	lastErr error  // of the last save
+	version uint64    // counts changes
+	saved   uint64    // version that is on disk
+	lastErr error     // of the last save
+	lastOK  time.Time // of the last good save
 
 	saving sync.Mutex    // one save at a time
 	fresh  chan struct{} // capacity 1: a key is new
@@ -275,7 +276,7 @@ func (s *Store) Save() error {
 	defer s.saving.Unlock()
 	s.mu.Lock()
 	if s.version == s.saved {
-		s.lastErr = nil
+		s.lastErr, s.lastOK = nil, s.now()
 		s.mu.Unlock()
 		return nil
 	}
@@ -290,7 +291,7 @@ func (s *Store) Save() error {
 	defer s.mu.Unlock()
 	s.lastErr = err
 	if err == nil {
-		s.saved = version
+		s.saved, s.lastOK = version, s.now()
 	}
 	return err
 }
