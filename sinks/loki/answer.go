@@ -3,6 +3,7 @@ package loki
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +42,9 @@ const (
 	blocked
 )
 
-// tally counts refused lines by reason.
+// tally counts refused lines by reason and, once that is known, by source.
 type tally struct {
+	source  string
 	reason  string
 	records int
 	detail  string
@@ -61,7 +63,7 @@ var reasons = []struct {
 	reason string
 	whole  bool
 }{
-	{"entry too far behind", "too_far_behind", false},
+	{"entry too far behind", reasonBehind, false},
 	{"entry out of order", "out_of_order", false},
 	{"has timestamp too old", "too_old", false},
 	{"has timestamp too new", "too_new", false},
@@ -92,6 +94,7 @@ const (
 // Reasons other than those in the table.
 const (
 	reasonOther    = "other"
+	reasonBehind   = "too_far_behind"
 	reasonTooLarge = "request_too_large" // one line alone is above a limit of the whole request
 	reasonRate     = "above_rate_limit"  // one line alone is above what a rate limit lets through
 )
@@ -153,11 +156,11 @@ func judgeIngester(a *answer, parts []part) verdict {
 		return verdict{kind: unsure}
 	}
 	reason, _, _ := knownReason(head)
-	v := verdict{kind: counted, refusals: []tally{{reason, refused, cutDetail(a.body)}}}
+	v := verdict{kind: counted, refusals: []tally{{"", reason, refused, cutDetail(a.body)}}}
 	if seen < sent {
 		// The distributor took these out before the ingester saw the stream; its
 		// words are not in the body.
-		v.refusals = append(v.refusals, tally{reasonOther, sent - seen, cutDetail(a.body)})
+		v.refusals = append(v.refusals, tally{"", reasonOther, sent - seen, cutDetail(a.body)})
 	}
 	return v
 }
@@ -190,7 +193,7 @@ func judgeDistributor(a *answer, parts []part) verdict {
 		case whole && len(parts) > 1:
 			return verdict{kind: unsure} // of which stream?
 		case whole:
-			return verdict{kind: counted, refusals: []tally{{reason, sent, cutDetail(g.detail)}}}
+			return verdict{kind: counted, refusals: []tally{{"", reason, sent, cutDetail(g.detail)}}}
 		}
 		total += g.records
 		if total > sent {
@@ -224,12 +227,17 @@ func groups(body string) []tally {
 
 // add counts refused lines, one tally for each reason, with the first detail.
 func (v *verdict) add(reason string, n int, detail string) {
-	v.refusals = addTally(v.refusals, tally{reason, n, cutDetail(detail)})
+	v.refusals = addTally(v.refusals, tally{"", reason, n, cutDetail(detail)})
+}
+
+// speaksOf reports whether lines were refused for that reason.
+func (v *verdict) speaksOf(reason string) bool {
+	return slices.ContainsFunc(v.refusals, func(t tally) bool { return t.reason == reason })
 }
 
 func addTally(to []tally, t tally) []tally {
 	for i := range to {
-		if to[i].reason == t.reason {
+		if to[i].reason == t.reason && to[i].source == t.source {
 			to[i].records += t.records
 			return to
 		}

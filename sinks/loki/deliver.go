@@ -3,6 +3,7 @@ package loki
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -22,7 +23,7 @@ func (s *Sink) deliver(ctx context.Context) error {
 		if len(shared) == 0 {
 			return nil
 		}
-		err := s.pushParts(ctx, shared)
+		err := s.pushParts(ctx, shared, earlier{})
 		shared, bytes = shared[:0], 0
 		return err
 	}
@@ -31,7 +32,7 @@ func (s *Sink) deliver(ctx context.Context) error {
 			p := st.cut(st.done, s.cap()-bytes)
 			if !p.settled(s.now()) {
 				p = st.cut(st.done, s.cap())
-				if err := s.pushParts(ctx, []part{p}); err != nil {
+				if err := s.pushParts(ctx, []part{p}, earlier{}); err != nil {
 					return err
 				}
 				continue
@@ -59,15 +60,23 @@ func (s *Sink) deliver(ctx context.Context) error {
 // cap is how many bytes of entries a request may hold now.
 func (s *Sink) cap() int { return min(s.sizeCap, s.rateCap, s.maxRequest) }
 
-// cut takes records from a place on until they weigh limit bytes, at least
-// one.
+// cut takes records of a stream from a place on until they weigh limit bytes,
+// at least one. It ends before a line that is far behind one that it took: Loki's
+// limit for lines that are too far behind is then the same for all that it refuses
+// of a request, and what it took it takes again as duplicates.
 func (st *stream) cut(from, limit int) part {
 	p := part{st: st, from: from, to: from}
+	newest := int64(math.MinInt64)
 	for p.to < len(st.refs) {
 		n := entryLen(st.refs[p.to].size)
 		if p.to > from && p.bytes+n > limit {
 			break
 		}
+		at := st.refs[p.to].rec.Time
+		if p.to > from && newest-at > int64(maxSpan) {
+			break
+		}
+		newest = max(newest, at)
 		p.bytes += n
 		p.to++
 	}
@@ -88,7 +97,7 @@ func (p *part) halves() (a, b part) {
 // pushParts sends one request, and more if the answer asks for it, until each
 // line of the parts is answered. On an error, what is answered is noted in the
 // streams' done and in the group.
-func (s *Sink) pushParts(ctx context.Context, parts []part) error {
+func (s *Sink) pushParts(ctx context.Context, parts []part, e earlier) error {
 	a, err := s.post(ctx, parts)
 	switch {
 	case err != nil:
@@ -98,19 +107,19 @@ func (s *Sink) pushParts(ctx context.Context, parts []part) error {
 		s.widen()
 		return nil
 	case a.tooLarge():
-		return s.split(ctx, parts, a)
+		return s.split(ctx, parts, a, e)
 	}
 	switch a.status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		return s.sift(ctx, parts, a)
+		return s.sift(ctx, parts, a, e)
 	case http.StatusTooManyRequests:
-		return s.slowDown(parts, a)
+		return s.slowDown(parts, a, e)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		s.client.forgetSecrets()
 		return statusError(sinks.ClassAuth, a, s.client.shown)
 	}
 	if a.refusedByStore() {
-		return s.sift(ctx, parts, a)
+		return s.sift(ctx, parts, a, e)
 	}
 	if a.status >= 500 {
 		return statusError(sinks.ClassServer, a, s.client.shown)
@@ -138,16 +147,18 @@ func (s *Sink) taken(parts []part, refused []tally) {
 }
 
 // sift finds out which lines a 400 refused. Loki has stored the others, and
-// drops them as duplicates when they come again with the same bytes.
-func (s *Sink) sift(ctx context.Context, parts []part, a *answer) error {
+// drops them as duplicates when they come again with the same bytes (but see
+// earlier).
+func (s *Sink) sift(ctx context.Context, parts []part, a *answer, e earlier) error {
 	v := judge(a, parts)
 	single := len(parts) == 1 && parts[0].records() == 1
 	switch v.kind {
 	case counted:
-		s.taken(parts, v.refusals)
-		return nil
+		if s.refuse(parts, a, &v, e) {
+			return nil
+		}
 	case limited:
-		return s.slowDown(parts, a)
+		return s.slowDown(parts, a, e)
 	case blocked:
 		return statusError(sinks.ClassHTTP, a, s.client.shown)
 	case unknownBody:
@@ -158,19 +169,20 @@ func (s *Sink) sift(ctx context.Context, parts []part, a *answer) error {
 	}
 	if single {
 		reason, _, _ := knownReason(a.body)
-		s.taken(parts, []tally{{reason, 1, cutDetail(a.body)}})
+		s.refuseAll(parts, reason, cutDetail(a.body), e)
 		return nil
 	}
+	e = e.after(a, parts)
 	if len(parts) > 1 { // stream by stream first
-		return s.pushEach(ctx, parts)
+		return s.pushEach(ctx, parts, e)
 	}
 	first, second := parts[0].halves()
-	return s.pushEach(ctx, []part{first, second})
+	return s.pushEach(ctx, []part{first, second}, e)
 }
 
-func (s *Sink) pushEach(ctx context.Context, parts []part) error {
+func (s *Sink) pushEach(ctx context.Context, parts []part, e earlier) error {
 	for i := range parts {
-		if err := s.pushParts(ctx, []part{parts[i]}); err != nil {
+		if err := s.pushParts(ctx, []part{parts[i]}, e); err != nil {
 			return err
 		}
 	}
@@ -196,7 +208,7 @@ func (s *Sink) vouch(ctx context.Context, a *answer) error {
 }
 
 // split sends the parts in two requests, because one was too large.
-func (s *Sink) split(ctx context.Context, parts []part, a *answer) error {
+func (s *Sink) split(ctx context.Context, parts []part, a *answer, e earlier) error {
 	bytes := 0
 	for i := range parts {
 		bytes += parts[i].bytes
@@ -205,17 +217,17 @@ func (s *Sink) split(ctx context.Context, parts []part, a *answer) error {
 	if len(parts) > 1 {
 		middle := len(parts) / 2
 		first, second := parts[:middle:middle], parts[middle:]
-		if err := s.pushParts(ctx, first); err != nil {
+		if err := s.pushParts(ctx, first, e); err != nil {
 			return err
 		}
-		return s.pushParts(ctx, second)
+		return s.pushParts(ctx, second, e)
 	}
 	if parts[0].records() == 1 {
-		s.taken(parts, []tally{{reasonTooLarge, 1, cutDetail(a.body)}})
+		s.refuseAll(parts, reasonTooLarge, cutDetail(a.body), e)
 		return nil
 	}
 	first, second := parts[0].halves()
-	return s.pushEach(ctx, []part{first, second})
+	return s.pushEach(ctx, []part{first, second}, e)
 }
 
 // minCap is what the caps do not go below, in bytes; a request holds one line
@@ -251,7 +263,7 @@ const (
 // One line alone that is larger than what the limit lets through in a whole
 // second, and that was tried for ten minutes, is refused: everything behind it
 // would wait for ever.
-func (s *Sink) slowDown(parts []part, a *answer) error {
+func (s *Sink) slowDown(parts []part, a *answer, e earlier) error {
 	now, bytes := s.now(), 0
 	for i := range parts {
 		bytes += parts[i].bytes
@@ -265,7 +277,7 @@ func (s *Sink) slowDown(parts []part, a *answer) error {
 		s.stuck.times++
 		limit, ok := rateLimit(a.body)
 		if ok && limit > 0 && len(f.rec.Line) > limit && s.stuck.times >= stuckTimes && now.Sub(s.stuck.since) >= stuckFor {
-			s.taken(parts, []tally{{reasonRate, 1, cutDetail(a.body)}})
+			s.refuseAll(parts, reasonRate, cutDetail(a.body), e)
 			return nil
 		}
 	}

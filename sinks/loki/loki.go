@@ -10,6 +10,7 @@
 //	encode.go      the protobuf
 //	deliver.go     requests, and what follows from their answers
 //	answer.go      what Loki's words mean
+//	refused.go     which records it refused, and whose they are
 //	client.go      HTTP, TLS, credentials, classes of errors
 package loki
 
@@ -148,6 +149,7 @@ func (s *Sink) Send(ctx context.Context, batches []*record.Batch) (sinks.Result,
 			return res, err
 		}
 		s.memo.clear()
+		s.keepLetters()
 		res.Batches += n
 		res.Delivered += s.group.delivered
 		for _, t := range s.group.refused {
@@ -155,16 +157,6 @@ func (s *Sink) Send(ctx context.Context, batches []*record.Batch) (sinks.Result,
 		}
 	}
 	return res, nil
-}
-
-func addRefusal(to []sinks.Refusal, t tally) []sinks.Refusal {
-	for i := range to {
-		if to[i].Reason == t.reason {
-			to[i].Records += t.records
-			return to
-		}
-	}
-	return append(to, sinks.Refusal{Reason: t.reason, Records: t.records, Detail: t.detail})
 }
 
 // group is the leading batches that are being sent, taken apart by stream.
@@ -175,6 +167,7 @@ type group struct {
 	bytes     int
 	delivered int
 	refused   []tally
+	letters   []letter // who was refused; only if Deps.DeadLetter wants to know
 }
 
 // fill makes the next group of the leading batches, at least one, and returns
@@ -233,7 +226,7 @@ func (g *group) forget() {
 	}
 	clear(g.batches)
 	g.batches, g.streams = g.batches[:0], g.streams[:0]
-	g.bytes, g.delivered, g.refused = 0, 0, nil
+	g.bytes, g.delivered, g.refused, g.letters = 0, 0, nil, nil
 }
 
 // statusError is an answer that is no answer for the lines.

@@ -13,6 +13,7 @@ type memo struct {
 	streams   []progress
 	delivered int
 	refused   []tally
+	letters   []letter
 }
 
 // identity tells whether a batch is the one that was sent before: the same
@@ -44,7 +45,7 @@ func identityOf(b *record.Batch) identity {
 }
 
 func (m *memo) clear() {
-	m.batches, m.streams, m.delivered, m.refused = nil, nil, 0, nil
+	m.batches, m.streams, m.delivered, m.refused, m.letters = nil, nil, 0, nil, nil
 }
 
 // keep remembers the group, if anything of it was answered and if all of its
@@ -69,7 +70,7 @@ func (m *memo) keep(g *group) {
 	for _, st := range g.streams {
 		m.streams = append(m.streams, progress{st.labels, len(st.refs), st.done})
 	}
-	m.delivered, m.refused = g.delivered, g.refused
+	m.delivered, m.refused, m.letters = g.delivered, g.refused, g.letters
 }
 
 // matches returns how many leading batches are the remembered group, 0 if
@@ -104,4 +105,5 @@ func (m *memo) restore(g *group) {
 	}
 	g.delivered = m.delivered
 	g.refused = append([]tally(nil), m.refused...)
+	g.letters = append([]letter(nil), m.letters...)
 }

@@ -122,7 +122,7 @@ func refusalCases(now time.Time) []refusalCase {
 	}, {
 		name:  "too new, each with words of its own",
 		lines: join(many(300, "a", now.Add(time.Hour), "new"), many(50, "a", good, "good"), many(20, "b", good, "good")),
-		bad:   map[string]int{"too_new": 300}, requests: 2,
+		bad:   map[string]int{"too_new": 300}, requests: 3,
 	}, {
 		name: "line too long, one of many", limits: map[string]string{"max_line_size": "1KB"},
 		lines: join(many(40, "a", good, "good"), many(1, "a", good.Add(time.Minute), long), many(40, "a", good.Add(2*time.Minute), "good")),
@@ -134,7 +134,7 @@ func refusalCases(now time.Time) []refusalCase {
 	}, {
 		name: "the distributor's refusals hide behind the ingester's", limits: map[string]string{"max_line_size": "1KB"},
 		before: many(1, "a", now, "first"),
-		lines:  join(many(7, "a", now.Add(time.Second), long), many(9, "a", old, "behind"), many(40, "a", now.Add(time.Minute), "good")),
+		lines:  join(many(9, "a", old, "behind"), many(7, "a", now.Add(time.Second), long), many(40, "a", now.Add(time.Minute), "good")),
 		bad:    map[string]int{"too_far_behind": 9, reasonOther: 7}, requests: 1,
 	}, {
 		name: "too old", limits: map[string]string{"reject_old_samples": "true", "reject_old_samples_max_age": "2h"},

@@ -19,12 +19,21 @@ type rig struct {
 	mu       sync.Mutex
 	outcomes []string
 	notes    map[string]int
+	letters  []*record.Record // only with keep
+	owners   []string         // the sources of letters
+	reasons  []string         // why they are letters
 }
 
 func newRig(t testing.TB, l config.LokiTarget, bundle *config.TLSBundle) *rig {
 	t.Helper()
+	return newRigWith(t, l, bundle, false)
+}
+
+// newRigWith makes a rig that keeps what is refused, if keep is set.
+func newRigWith(t testing.TB, l config.LokiTarget, bundle *config.TLSBundle, keep bool) *rig {
+	t.Helper()
 	r := &rig{notes: map[string]int{}}
-	s, err := New(&config.Target{Name: "t", Loki: &l}, sinks.Deps{
+	deps := sinks.Deps{
 		Host: "node1", Bundle: bundle,
 		Request: func(took time.Duration, outcome string) {
 			r.mu.Lock()
@@ -32,7 +41,18 @@ func newRig(t testing.TB, l config.LokiTarget, bundle *config.TLSBundle) *rig {
 			r.outcomes = append(r.outcomes, outcome)
 		},
 		Note: func(reason string, n int) { r.notes[reason] += n },
-	})
+	}
+	if keep {
+		deps.DeadLetter = func(b *record.Batch, i int, reason, detail string) {
+			r.letters = append(r.letters, &b.Records[i])
+			r.owners = append(r.owners, b.Origin.Source)
+			r.reasons = append(r.reasons, reason)
+			if detail == "" || len(detail) > maxDetail {
+				t.Errorf("detail of %d bytes", len(detail))
+			}
+		}
+	}
+	s, err := New(&config.Target{Name: "t", Loki: &l}, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
