@@ -26,6 +26,7 @@ const (
 // target checks one target.
 func (k *checker) target(p path, t *Target) {
 	k.exactlyOne(p, []string{"loki", "rsyslog", "stdout"}, t.Loki != nil, t.Rsyslog != nil, t.Stdout != nil)
+	k.startAt(p.dot("startAt"), t.StartAt)
 	if t.Loki != nil {
 		k.loki(p.dot("loki"), t.Loki)
 	}

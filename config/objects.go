@@ -111,6 +111,7 @@ type FileSource struct {
 //	  - name: siem
 //	    rsyslog:
 //	      address: logs.example.net:6514
+//	    startAt: 2026-11-20T08:00:00Z
 //	    queueBytes: 32MiB
 type Target struct {
 	// Name of the target, unique among targets. Positions are kept under it.
@@ -123,6 +124,8 @@ type Target struct {
 	Rsyslog *RsyslogTarget `json:"rsyslog,omitempty"`
 	// The standard output of lbshipd.
 	Stdout *StdoutTarget `json:"stdout,omitempty"`
+	// Where a target begins with a source that it was never sent anything of: beginning (all that the source still holds), now, or a time as in RFC 3339, such as 2026-11-20T08:00:00Z. Not given: where the other targets are, or what the source's startAt says if there are none. It counts once for each source; changed later, it has no effect. Inputs that appear later are read from their beginning.
+	StartAt string `json:"startAt,omitempty"`
 	// Memory that the queue of this target may hold.
 	QueueBytes Bytes `json:"queueBytes,omitempty" default:"8MiB" min:"1MiB" max:"4GiB"`
 }

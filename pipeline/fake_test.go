@@ -37,6 +37,8 @@ type tape struct {
 
 	risk func(pos record.Position) (sources.Risk, bool) // nil: not known; set before it is found
 	gaps map[int]*sources.GapError                      // what is lost at a line: as many lines as it says
+
+	seeking func() error // asked before every Seek; set before it is opened
 }
 
 func newTape(lines ...string) *tape { return &tape{lines: lines, grown: make(chan struct{})} }

@@ -14,6 +14,7 @@ func (s *Supervisor) housekeep(ctx context.Context) {
 			r.meet()
 		}
 		s.settle()
+		s.endStarts(time.Now())
 		s.Sample()
 		if now := time.Now(); now.Sub(asked) >= riskEvery {
 			asked = now

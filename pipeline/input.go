@@ -36,6 +36,8 @@ type inputRun struct {
 	over    bool            // all targets had all of it, or another run took over
 	passed  map[string]bool // targets that had all of it once
 	swap    bool            // which of two groups waits in the next try to meet
+
+	seeks map[*target]*seek // searches for where a target starts
 }
 
 // setTargets makes the lanes those of targets and starts the feeds anew where
@@ -43,13 +45,17 @@ type inputRun struct {
 func (r *inputRun) setTargets(targets []*target) {
 	r.ops.Lock()
 	defer r.ops.Unlock()
+	r.place(targets)
 	r.halt()
 	r.mu.Lock()
 	have := r.lanes
 	r.mu.Unlock()
 	var lanes []*lane
-	for _, t := range targets {
+	for _, t := range r.startingLast(targets) {
 		l := r.laneFor(t)
+		if l == nil {
+			continue // where it starts is still looked for
+		}
 		if !slices.Contains(have, l) {
 			l.revive() // what it has finished was another run of this input
 		}
@@ -74,7 +80,7 @@ func (r *inputRun) follow() {
 		targets := r.src.targetsNow()
 		ready := 0
 		for _, t := range targets {
-			if r.mayHave(t) {
+			if r.mayHave(t) && r.sought(t) == nil {
 				ready++
 			}
 		}
@@ -176,7 +182,8 @@ func (r *inputRun) pass(t *target) {
 // laneFor finds the lane of the input to t, in the target, in the store, or
 // new. A new target of a known input starts where another target of it is: with
 // what comes now if that one keeps up, and where a target that it replaces has
-// stopped. Only an input that nobody knows starts as the source says.
+// stopped; one with a startAt of its own starts there. Only an input that nobody
+// knows starts as the source says. Nil: where it starts is still looked for.
 func (r *inputRun) laneFor(t *target) *lane {
 	source, input := r.src.cfg.Name, r.input.Origin().Input
 	if l, ok := t.lane(source, input); ok {
@@ -186,7 +193,13 @@ func (r *inputRun) laneFor(t *target) *lane {
 	store := r.src.sup.store
 	pos, stored := store.Get(key)
 	if !stored {
-		if t.knew[source] {
+		sought, wait, found := r.takePlace(t)
+		if wait {
+			return nil
+		}
+		if found {
+			pos = sought
+		} else if t.knew[source] || t.startOf(store, source).counts {
 			pos = r.input.Start() // it appeared while the target was away
 		} else if live := r.live(); live != nil {
 			pos = live.position()

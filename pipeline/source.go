@@ -39,7 +39,9 @@ type sourceRun struct {
 	mu      sync.Mutex
 	inputs  map[string]*inputRun
 	targets []*target
-	runErr  error
+
+	lastFound time.Time // when an input was found that was there at the start
+	runErr    error
 }
 
 // newSourceRun builds a source; nothing is opened yet.
@@ -164,6 +166,9 @@ func (r *sourceRun) found(in sources.Input) {
 		run.first = r.inputs[s.Predecessor()]
 	}
 	r.inputs[id] = run
+	if n, ok := in.(sources.Newcomer); !ok || !n.Appeared() {
+		r.lastFound = run.born
+	}
 	targets := r.targets
 	r.metrics.inputs.Set(float64(len(r.inputs)))
 	r.mu.Unlock()

@@ -44,6 +44,7 @@ type TargetStatus struct {
 	QueueBytes int64         // memory that they hold
 	QueueLimit int64         // the target's queueBytes
 	Lag        time.Duration // how long the oldest of them has been queued
+	Start      error         // why the place where it starts (startAt) is not found yet, if it is not
 }
 
 // Status returns what runs now.
@@ -63,10 +64,12 @@ func (s *Supervisor) Status() Status {
 	st.Applied, st.Stopped, st.Refused = s.applied, s.stopped, s.refused
 	targets := s.targetList()
 	s.mu.Unlock()
+	lost := s.startErrors()
 	now := time.Now()
 	for _, t := range targets {
 		ts := t.status(now)
 		ts.Behind = behind[t]
+		ts.Start = lost[t]
 		st.Targets = append(st.Targets, ts)
 	}
 	return st
@@ -108,6 +111,11 @@ func (st *Status) Reasons() []string {
 		}
 		if d := row.Difference(); d != 0 {
 			reasons = append(reasons, fmt.Sprintf("the ledger of source %q and target %q does not add up: %d records too many were read", row.Source, row.Target, d))
+		}
+	}
+	for _, t := range st.Targets {
+		if t.Start != nil {
+			reasons = append(reasons, "target \""+t.Name+"\": where it is to start is not found: "+firstLine(t.Start))
 		}
 	}
 	return slices.Clip(reasons)

@@ -217,6 +217,7 @@ func (s *Supervisor) swap(p *plan) {
 	for name, t := range p.targets {
 		t.takeOver(s.leaving[name])
 		s.targets[name] = t
+		t.made = time.Now()
 		go t.run(s.ctx, drainOnChange)
 	}
 	clear(s.leaving)
@@ -231,6 +232,7 @@ func (s *Supervisor) swap(p *plan) {
 		r.start(s.ctx, targets)
 	}
 	s.mu.Unlock()
+	s.saveStarts(p)
 	s.forgetMetrics(oldSources, oldTargets)
 }
 

@@ -47,6 +47,7 @@ type target struct {
 	log       *slog.Logger
 	metrics   *targetMetrics
 	knew      map[string]bool // sources that it had positions of when it was made
+	made      time.Time       // when it began to run
 	done      chan struct{}
 	aborted   chan struct{} // closed by abort
 	abortOnce sync.Once
@@ -60,6 +61,7 @@ type target struct {
 	space   chan struct{} // closed and replaced when space was freed
 	lanes   map[laneKey]*lane
 	failure sinkFailure
+	starts  map[string]start // by source: where it begins with what is there
 
 	book   book                 // its mu is taken before mu
 	before map[laneKey]heldBack // by the target that this one has replaced; immutable once it runs

@@ -16,6 +16,7 @@ func (s *Supervisor) touch() {
 		s.store.Touch(positions.Key{Source: r.cfg.Name})
 		for _, t := range r.targetsNow() {
 			s.store.TouchLedger(positions.Pair{Source: r.cfg.Name, Target: t.name})
+			s.store.Touch(positions.Key{Source: r.cfg.Name, Target: t.name})
 		}
 		for _, run := range r.runs() {
 			run.mu.Lock()

@@ -62,6 +62,12 @@ type Seeker interface {
 	Seek(t time.Time, timeOf func(line []byte) (time.Time, bool)) (record.Position, error)
 }
 
+// Newcomer is implemented by Inputs that may have appeared while their Source ran.
+type Newcomer interface {
+	// Appeared reports whether the input was not there yet when Run began.
+	Appeared() bool
+}
+
 // Risker is implemented by Inputs that can tell what their source is about to
 // drop, answered or not.
 type Risker interface {

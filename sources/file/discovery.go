@@ -259,6 +259,7 @@ func (d *discovery) announce(in *input, matches bool) {
 		d.walked = append(d.walked, in)
 		return
 	}
+	in.appeared = true
 	if len(d.held) == 0 {
 		d.heldAt = time.Now()
 	}

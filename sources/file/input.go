@@ -37,6 +37,7 @@ type input struct {
 	copies []copyFile
 
 	predecessor string // immutable once announced
+	appeared    bool   // immutable once announced: it was not there when Run began
 
 	paths map[string]bool // in the globs, that lead here; guarded by discovery's goroutine
 

@@ -123,3 +123,14 @@ func sameOutput(t testing.TB, got, want []byte) {
 	}
 	t.Fatalf("got %d lines, journalctl has %d", len(g), len(w))
 }
+
+// renameInto makes dir by renaming made, which must be on the same file system.
+func renameInto(t testing.TB, made, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(made, dir); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -238,30 +238,8 @@ func (f *file) seekAfter(loc *location) {
 
 // findSeqnum returns the entry of that sequence number, or the first behind it.
 func (f *file) findSeqnum(seqnum uint64) (e entry, ok bool) {
-	n := f.hdr.entries
-	idx := f.searchEntries(n, func(_ uint64, l *location) bool { return l.seqnum >= seqnum })
-	refs := f.chain(f.hdr.entryArray, n)
-	for ; idx < n; idx++ {
-		off, err := f.itemAt(refs, idx)
-		if err != nil {
-			return e, false
-		}
-		if f.readEntry(off, &e) == nil {
-			return e, true
-		}
-	}
-	return e, false
+	return f.entryFrom(f.searchEntries(f.hdr.entries, func(_ uint64, l *location) bool { return l.seqnum >= seqnum }))
 }
 
 // lastEntry returns the location of the last readable published entry.
-func (f *file) lastEntry() (loc location, ok bool) {
-	refs := f.chain(f.hdr.entryArray, f.hdr.entries)
-	var e entry
-	for n, tries := f.hdr.entries, 0; n > 0 && tries < 64; n, tries = n-1, tries+1 {
-		off, err := f.itemAt(refs, n-1)
-		if err == nil && f.readEntry(off, &e) == nil {
-			return e.loc, true
-		}
-	}
-	return loc, false
-}
+func (f *file) lastEntry() (location, bool) { return f.entryBefore(f.hdr.entries) }
