@@ -2,6 +2,7 @@ package rsyslog
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -47,6 +48,7 @@ type relpServer struct {
 	kept        []string
 	said        map[fault]int // faults that happened
 	closed      int           // sessions that were ended by close
+	behind      int           // messages that came behind one that was answered with 500
 	end         chan struct{}
 }
 
@@ -111,6 +113,9 @@ func (s *relpServer) command(in *bufio.Reader) (txnr int, command, data string, 
 	if _, err := fmt.Sscanf(string(header), "%d %s %d", &txnr, &command, &length); err != nil {
 		return 0, "", "", fmt.Errorf("%q: %w", header, err)
 	}
+	if length > maxRelpData {
+		return 0, "", "", fmt.Errorf("%d octets", length)
+	}
 	buf := make([]byte, length+1)
 	if _, err := io.ReadFull(in, buf); err != nil {
 		return 0, "", "", err
@@ -155,7 +160,7 @@ func (s *relpServer) serve(c *net.TCPConn, stream net.Conn) {
 			fmt.Fprintf(stream, "%d rsp 0\n0 serverclose 0\n", txnr)
 			return
 		}
-		if n == at && !s.fail(c, stream, txnr, what) {
+		if n == at && !s.fail(c, stream, buffered(in), txnr, what) {
 			return
 		}
 		s.mu.Lock()
@@ -190,10 +195,20 @@ func (s *relpServer) note(what fault) {
 
 // fail does what is wrong instead of keeping a message, and reports whether the
 // connection goes on.
-func (s *relpServer) fail(c *net.TCPConn, stream net.Conn, txnr int, what fault) (goesOn bool) {
+func (s *relpServer) fail(c *net.TCPConn, stream net.Conn, rest io.Reader, txnr int, what fault) (goesOn bool) {
 	switch what {
 	case answers500:
 		answer(stream, txnr, "500 the disk is full")
+		s.note(what)
+		in := bufio.NewReader(io.MultiReader(rest, stream))
+		for {
+			if _, _, _, err := s.command(in); err != nil {
+				return false
+			}
+			s.mu.Lock()
+			s.behind++
+			s.mu.Unlock()
+		}
 	case hangs:
 		s.note(what)
 		<-s.end
@@ -229,6 +244,12 @@ func (s *relpServer) fail(c *net.TCPConn, stream net.Conn, txnr int, what fault)
 		io.Copy(io.Discard, c)
 	}
 	return false
+}
+
+// buffered is what a reader has read ahead.
+func buffered(in *bufio.Reader) io.Reader {
+	ahead, _ := in.Peek(in.Buffered())
+	return bytes.NewReader(ahead)
 }
 
 // slowConn reads little at a time.

@@ -195,7 +195,7 @@ func TestRelp500(t *testing.T) {
 	})
 	g := relpRig(t, s.Address, 0)
 	batches := numbered(t, 10, 100)
-	done := 0
+	done, behind := 0, 0
 	for i := range tries {
 		res, err := g.Send(within(t, 10*time.Second), batches[done:])
 		if class(err) != sinks.ClassServer || !strings.Contains(err.Error(), "500 the disk is full") || len(res.Refused) != 0 {
@@ -203,6 +203,9 @@ func TestRelp500(t *testing.T) {
 		}
 		if done += res.Batches; done != 2 {
 			t.Fatalf("try %d: %d batches are delivered", i, done)
+		}
+		if i == 0 {
+			until(t, "the first try sends what lies behind", func() bool { s.mu.Lock(); defer s.mu.Unlock(); behind = s.behind; return behind > 0 })
 		}
 	}
 	if kept := s.count(); kept != 200+tries*34 {
@@ -218,6 +221,12 @@ func TestRelp500(t *testing.T) {
 	if repeats := firstTimes(t, got, 1000); repeats != tries*34 {
 		t.Errorf("%d repeats", repeats)
 	}
+	if g.connection.(*relp).held != -1 {
+		t.Error("a message is still to be sent alone")
+	}
+	if s.behind > 766 {
+		t.Errorf("%d messages were sent behind the one that failed, after %d in the first try", s.behind, behind)
+	}
 	if g.held != -1 {
 		t.Errorf("record %d is still sent alone", g.held)
 	}
@@ -225,21 +234,53 @@ func TestRelp500(t *testing.T) {
 
 // Transaction numbers go on at 1 after 999,999,999.
 func TestRelpTransactionNumbersWrap(t *testing.T) {
-	s := startRelpServer(t, nil, nil)
+	s := startRelpServer(t, nil, func(int) (int, fault) { return 0, outOfOrder })
 	g := relpRig(t, s.Address, 0)
-	g.relpBase = maxTxnr - 1500
-	if failures := sendAll(t, g, numbered(t, 40, 100), 5, nil); failures != 0 {
+	g.relpBase = maxTxnr - 1001
+	if failures := sendAll(t, g, numbered(t, 19, 100), 5, nil); failures != 0 || s.happened(outOfOrder) == 0 {
 		t.Errorf("%d failures", failures)
 	}
 	var got []int
 	for _, m := range s.messages() {
 		got = append(got, number(t, m))
 	}
-	if repeats := firstTimes(t, got, 4000); repeats != 0 {
+	if repeats := firstTimes(t, got, 1900); repeats != 0 {
 		t.Errorf("%d repeats", repeats)
 	}
-	if last := relpTxnr(g.connection.(*relp).base + g.connection.place()); last != 4000-1500+2 {
+	if last := relpTxnr(g.connection.(*relp).base + g.connection.place()); last != 1900-1001+2 {
 		t.Errorf("the last transaction number is %d", last)
+	}
+}
+
+// What answers confirm, of four messages with the numbers 2 to 5.
+func TestRelpAnswers(t *testing.T) {
+	const ok = " rsp 6 200 OK\n"
+	for _, c := range []struct {
+		says  string
+		acked int64
+		text  string
+	}{
+		{"2" + ok + "3" + ok, 2, ""},
+		{"3" + ok + "5" + ok, 0, ""},
+		{"3" + ok + "2" + ok + "5" + ok + "4" + ok, 4, ""},
+		{"3" + ok + "3" + ok, 0, "a second answer to 3"},
+		{"2" + ok + "2" + ok, 1, "2, which is no unanswered transaction"},
+		{"2" + ok + "6" + ok, 1, "6, which is no unanswered transaction"},
+		{"0" + ok, 0, "0, which is no unanswered transaction"},
+		{"2" + ok + "3 rsp 3 500\n4" + ok, 1, `the server answers "500" to a message`},
+		{"2" + ok + "4 rsp 8 500 full\n", 1, `the server answers "500 full" to a message`},
+		{"2" + ok + "0 hint 0\n3" + ok, 2, ""},
+		{"2" + ok + "0 serverclose 0\n3" + ok, 1, "serverclose"},
+		{"2" + ok + "3 rsp 0\n", 1, "no response code"},
+		{"2" + ok + "3 syslog 1 a\n", 1, `a command "syslog"`},
+	} {
+		r := &relp{base: 1, moved: make(chan struct{}, 1)}
+		r.opened.Store(true)
+		r.sent.Store(4)
+		err := r.take([]byte(c.says))
+		if r.acked.Load() != c.acked || (err == nil) != (c.text == "") || err != nil && !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%q: %d confirmed, %v; want %d, %s", c.says, r.acked.Load(), err, c.acked, c.text)
+		}
 	}
 }
 
