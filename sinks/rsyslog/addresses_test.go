@@ -72,7 +72,7 @@ func TestAllAddressesFail(t *testing.T) {
 // confirmed, in order, and nothing that was confirmed in a batch before.
 func TestNothingIsLostOrReorderedAtAFailover(t *testing.T) {
 	servers := []*relpServer{
-		startRelpServer(t, nil, func(int) (int, fault) { return 3210, resets }),
+		startRelpServer(t, nil, func(int) (int, fault) { return 3210, closes }),
 		startRelpServer(t, nil, func(int) (int, fault) { return 1234, closesAndSays }),
 		startRelpServer(t, nil, nil),
 	}

@@ -82,6 +82,7 @@ func readFrame(r *bufio.Reader) (string, error) {
 // A receiver whose program does not read: what counts as delivered is in its
 // kernel's buffer, to the byte.
 func TestDeliveredIsWhatTheKernelConfirmed(t *testing.T) {
+	t.Parallel()
 	conns := make(chan *net.TCPConn, 1)
 	end := make(chan struct{})
 	defer close(end)
@@ -155,6 +156,7 @@ func TestRefusalAfterTheFirstWrites(t *testing.T) {
 
 // Slow is not dead: the time limit is for no progress.
 func TestSlowReceiver(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t)
 	conf := &tls.Config{Certificates: []tls.Certificate{p.server.TLS(t)}}
 	for _, protocol := range []string{"tcp", "tls"} {
@@ -203,6 +205,7 @@ func (s *slowReader) Read(p []byte) (int, error) {
 }
 
 func TestTimeoutWithoutProgress(t *testing.T) {
+	t.Parallel()
 	const limit = 400 * time.Millisecond
 	g := newRig(t, config.RsyslogTarget{Address: silentServer(t), Protocol: "tcp", Timeout: config.Duration(limit)}, nil)
 	big := batchOf(t, strings.Repeat("x", 8000))
@@ -285,6 +288,7 @@ func TestCloseSaysGoodbye(t *testing.T) {
 
 // A receiver that was restarted while nothing was sent: no error, no loss.
 func TestIdleConnectionIsClosedByTheServer(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t)
 	for _, tr := range streams {
 		t.Run(tr.protocol+tr.framing, func(t *testing.T) {

@@ -100,7 +100,7 @@ func (x *proxy) serve(t testing.TB, c *net.TCPConn, octets int64, what fault) {
 	if what == trickles {
 		c.SetReadBuffer(32 << 10)
 		buf := make([]byte, 6<<10)
-		for start := time.Now(); time.Since(start) < 2500*time.Millisecond; time.Sleep(10 * time.Millisecond) { // what makes it slow
+		for start := time.Now(); time.Since(start) < 4*time.Second; time.Sleep(10 * time.Millisecond) { // what makes it slow
 			n, err := c.Read(buf)
 			up.Write(buf[:n])
 			if err != nil {
@@ -159,7 +159,7 @@ func TestDeliveredWasReceivedWhateverHappens(t *testing.T) {
 			var batches []*record.Batch
 			sent, parts, failures := 0, 0, 0
 			for len(x.faults()) < 6 || failures == 0 || x.connections() <= len(kinds) {
-				for len(batches) < 100 {
+				for len(batches) < 150 {
 					batches = append(batches, batchFrom(t, sent, lines))
 					sent += lines
 				}

@@ -126,7 +126,9 @@ func (s *relpServer) command(in *bufio.Reader) (txnr int, command, data string, 
 	return txnr, command, string(buf[:length]), nil
 }
 
-func answer(c io.Writer, txnr int, data string) { fmt.Fprintf(c, "%d rsp %d %s\n", txnr, len(data), data) }
+func answer(c io.Writer, txnr int, data string) {
+	fmt.Fprintf(c, "%d rsp %d %s\n", txnr, len(data), data)
+}
 
 func (s *relpServer) serve(c *net.TCPConn, stream net.Conn) {
 	s.mu.Lock()

@@ -124,6 +124,7 @@ func transcript(t *testing.T, address, script string) string {
 // Whatever the server does wrong at whatever message: what counts as delivered
 // it has kept, all arrives, and in order but for repeats.
 func TestRelpFaults(t *testing.T) {
+	t.Parallel()
 	all := []fault{answers500, hangs, resets, halfCloses, closes, closesAndSays, wrongTxnr, answersTwice, talksGarbage, hugeAnswer, isSlow, outOfOrder, inPieces}
 	p := newPKI(t)
 	for _, protocol := range []string{"relp", "relp-tls"} {
@@ -236,7 +237,7 @@ func TestRelp500(t *testing.T) {
 func TestRelpTransactionNumbersWrap(t *testing.T) {
 	s := startRelpServer(t, nil, func(int) (int, fault) { return 0, outOfOrder })
 	g := relpRig(t, s.Address, 0)
-	g.relpBase = maxTxnr - 1001
+	g.relpBase = maxTxnr - 1234
 	if failures := sendAll(t, g, numbered(t, 19, 100), 5, nil); failures != 0 || s.happened(outOfOrder) == 0 {
 		t.Errorf("%d failures", failures)
 	}
@@ -247,7 +248,7 @@ func TestRelpTransactionNumbersWrap(t *testing.T) {
 	if repeats := firstTimes(t, got, 1900); repeats != 0 {
 		t.Errorf("%d repeats", repeats)
 	}
-	if last := relpTxnr(g.connection.(*relp).base + g.connection.place()); last != 1900-1001+2 {
+	if last := relpTxnr(g.connection.(*relp).base + g.connection.place()); last != 1900-1234+2 {
 		t.Errorf("the last transaction number is %d", last)
 	}
 }

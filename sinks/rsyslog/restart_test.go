@@ -58,6 +58,7 @@ func arrived(t *testing.T, r *testbed.Rsyslog) map[int]int {
 // A receiver that hangs and is killed in the middle of a Send: the kernel had
 // taken some of it, but it was never read. All of it must be sent again.
 func TestKilledWithUnreadData(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t)
 	for _, tr := range streams {
 		t.Run(tr.protocol+tr.framing, func(t *testing.T) {
@@ -94,6 +95,7 @@ func TestKilledWithUnreadData(t *testing.T) {
 // A receiver that is killed and restarted at any moment: what was confirmed
 // more than a moment before a kill is there, and everything else too.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t)
 	r, g := start(t, p, "gtls", "", testbed.RsyslogOptions{Direct: true})
 	const lines, perSend = 50, 20

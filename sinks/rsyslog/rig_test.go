@@ -2,7 +2,9 @@ package rsyslog
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -11,6 +13,14 @@ import (
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
 )
+
+// TestMain lets more tests run at a time than there are processors: they wait
+// for time limits and settling connections, most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6")
+	os.Exit(m.Run())
+}
 
 // rig is a sink under test and what it reported.
 type rig struct {
