@@ -1,4 +1,4 @@
-// Package admin serves the admin port: metrics, health and version.
+// Package admin serves the admin port: metrics, health, status and version.
 package admin
 
 import (
@@ -31,6 +31,7 @@ func Endpoints() []Endpoint {
 		{"/metrics", "metrics in the Prometheus text format"},
 		{"/-/ready", "200 once a configuration runs, 503 before that and while stopping"},
 		{"/-/healthy", "200 while the daemon works, with the reasons if something is not as it should be (a dead target, a refused configuration): those are no reason to restart it"},
+		{"/status", "what runs, the ledger and what is at risk as JSON: what `lbshipd status` prints"},
 		{"/version", "version, Go version and architecture as JSON"},
 	}
 }
@@ -58,6 +59,9 @@ func NewServer(sup *pipeline.Supervisor, reg prometheus.Gatherer, version string
 	})
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) { ready(w, sup.Status()) })
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { healthy(w, sup.Status()) })
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, StatusOf(sup.Status(), version))
+	})
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, Version{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 	})

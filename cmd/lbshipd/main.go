@@ -76,7 +76,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("lbshipd {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(unknownFlag)
-	root.AddCommand(newRun(), newCheck(), newInspect(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newInspect(), newStatus(), newVersion())
 	return root
 }
 

@@ -199,7 +199,7 @@ func (d *running) run(ctx context.Context, first filestore.Event, events <-chan 
 	address := "off"
 	if d.admin != nil {
 		defer d.admin.Close()
-		address = "http://" + d.admin.Addr().String() + "/metrics, /-/ready, /-/healthy, /version"
+		address = "http://" + d.admin.Addr().String() + "/metrics, /-/ready, /-/healthy, /status, /version"
 	}
 	banner(d.stderr, d.o, first.Config, address)
 	d.warn(first.Config)

@@ -27,8 +27,12 @@ Made from the code by ` + "`make docs`" + `; do not edit. A test holds what /met
 	b.WriteString(`
 ## Metrics
 
-Counters count since the start of the daemon. Every record that was read and not filtered ends, for each target, as delivered, refused or lost; until
-then it is among the target's lag. Beside these there are the usual go_ and process_ metrics.
+Counters count since the start of the daemon. The ledger (lbshipd_ledger_*) is kept across restarts, and for each source and target, on every scrape,
+
+    read = delivered + filtered + refused + lost + in flight
+
+Its values are gauges: after a crash they go back to what was saved last, and what was in flight is read and counted again. Beside these there are the
+usual go_ and process_ metrics.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|

@@ -1,0 +1,169 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/lbshipd/lbshipd/pipeline"
+	"github.com/lbshipd/lbshipd/positions"
+)
+
+// Status is the answer of /status: what runs, and what became of every record.
+// Times are RFC 3339 in UTC, absent if there is none; lists are sorted by name.
+type Status struct {
+	Status    string         `json:"status"`  // "ok", "degraded" (see reasons) or "unavailable" (not yet, or no longer)
+	Reasons   []string       `json:"reasons"` // in words, what is not as it should be
+	Version   string         `json:"version"`
+	Config    ConfigStatus   `json:"config"`
+	Positions PositionStatus `json:"positions"`
+	Sources   []SourceStatus `json:"sources"`
+	Targets   []TargetStatus `json:"targets"`
+	Ledger    []LedgerStatus `json:"ledger"`
+}
+
+// ConfigStatus is which configuration runs.
+type ConfigStatus struct {
+	Applied *time.Time `json:"applied,omitempty"` // when the running one was applied
+	Refused string     `json:"refused,omitempty"` // why the newest one is not the running one
+}
+
+// PositionStatus is how the last save of the positions and the ledger went.
+type PositionStatus struct {
+	Saved *time.Time `json:"saved,omitempty"` // the last good save
+	Error string     `json:"error,omitempty"` // of the last save
+}
+
+// SourceStatus is one source at work.
+type SourceStatus struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`   // "journald" or "file"
+	Format string `json:"format"` // its logFormat
+	Inputs int    `json:"inputs"` // files or journals that are open
+	Error  string `json:"error,omitempty"`
+}
+
+// TargetStatus is one target at work.
+type TargetStatus struct {
+	Name          string     `json:"name"`
+	Kind          string     `json:"kind"`            // "loki", "rsyslog" or "stdout"
+	Class         string     `json:"class,omitempty"` // of the error it suffers from
+	Error         string     `json:"error,omitempty"` // in its own words
+	FailingSince  *time.Time `json:"failingSince,omitempty"`
+	NextTry       *time.Time `json:"nextTry,omitempty"`
+	BehindInputs  int        `json:"behindInputs"`  // inputs that are not read for it together with the others
+	QueuedRecords int64      `json:"queuedRecords"` // not answered
+	QueueBytes    int64      `json:"queueBytes"`    // memory that they hold
+	QueueLimit    int64      `json:"queueLimitBytes"`
+	LagSeconds    float64    `json:"lagSeconds"` // how long the oldest of them has been queued
+}
+
+// LedgerStatus is one row of the ledger. Its equation is
+//
+//	read = delivered + filtered + refused + lost + inFlight
+type LedgerStatus struct {
+	Source        string            `json:"source"`
+	Target        string            `json:"target"`
+	Running       bool              `json:"running"` // source and target are at work; else this is what is stored
+	Read          int64             `json:"read"`
+	Delivered     int64             `json:"delivered"`
+	Filtered      int64             `json:"filtered"`
+	Refused       int64             `json:"refused"`
+	Lost          int64             `json:"lost"` // as far as the number is known
+	InFlight      int64             `json:"inFlight"`
+	Difference    int64             `json:"difference"` // 0, or lbshipd has a fault
+	RefusedBy     map[string]int64  `json:"refusedByReason,omitempty"`
+	LostBy        map[string]LostBy `json:"lostByReason,omitempty"`
+	AtRiskBytes   *int64            `json:"atRiskBytes,omitempty"`   // not taken, and not kept by the source for ever; absent if not known
+	AtRiskSeconds *float64          `json:"atRiskSeconds,omitempty"` // until the first of it is dropped; absent if not known or nothing is at risk
+}
+
+// LostBy is what was lost for one reason.
+type LostBy struct {
+	Records     int64 `json:"records"` // as far as their number is known
+	Bytes       int64 `json:"bytes"`   // as far as their number is known
+	Gaps        int64 `json:"gaps"`
+	UnsizedGaps int64 `json:"unsizedGaps"` // of which neither is known
+}
+
+// StatusOf makes the answer of /status.
+func StatusOf(st pipeline.Status, version string) Status {
+	s := Status{Status: "ok", Reasons: st.Reasons(), Version: version,
+		Config:    ConfigStatus{at(st.Applied), text(st.Refused)},
+		Positions: PositionStatus{at(st.Saved), text(st.SaveErr)},
+		Sources:   []SourceStatus{}, Targets: []TargetStatus{}, Ledger: []LedgerStatus{}}
+	switch {
+	case st.Stopped:
+		s.Status, s.Reasons = "unavailable", append([]string{"lbshipd is stopping"}, s.Reasons...)
+	case st.Applied.IsZero():
+		s.Status, s.Reasons = "unavailable", append([]string{"no configuration is running"}, s.Reasons...)
+	case len(s.Reasons) > 0:
+		s.Status = "degraded"
+	default:
+		s.Reasons = []string{}
+	}
+	for _, x := range st.Sources {
+		s.Sources = append(s.Sources, SourceStatus{x.Name, x.Kind, x.Format, x.Inputs, text(x.Err)})
+	}
+	for _, x := range st.Targets {
+		t := TargetStatus{Name: x.Name, Kind: x.Kind, Class: x.Class, Error: text(x.Err), BehindInputs: x.Behind,
+			QueuedRecords: x.Queued, QueueBytes: x.QueueBytes, QueueLimit: x.QueueLimit, LagSeconds: x.Lag.Seconds()}
+		if x.Err != nil {
+			t.FailingSince, t.NextTry = at(x.Since), at(x.NextTry)
+		}
+		s.Targets = append(s.Targets, t)
+	}
+	for i := range st.Ledger {
+		row := Row(&st.Ledger[i])
+		if risk, known := st.AtRisk[st.Ledger[i].Pair]; known && row.Running {
+			row.AtRiskBytes = &risk.Bytes
+			if risk.Left >= 0 {
+				seconds := risk.Left.Seconds()
+				row.AtRiskSeconds = &seconds
+			}
+		}
+		s.Ledger = append(s.Ledger, row)
+	}
+	return s
+}
+
+// Row is one row of the ledger as /status gives it.
+func Row(r *pipeline.LedgerRow) LedgerStatus {
+	l := LedgerStatus{Source: r.Source, Target: r.Target, Running: r.Running, Read: r.Read, Delivered: r.Delivered, Filtered: r.Filtered,
+		Refused: r.RefusedRecords(), Lost: r.LostRecords(), InFlight: r.InFlight, Difference: r.Difference()}
+	if len(r.Refused) > 0 {
+		l.RefusedBy = map[string]int64{}
+	}
+	for _, x := range r.Counts.Refused {
+		l.RefusedBy[x.Reason] += x.Records
+	}
+	if len(r.Lost) > 0 {
+		l.LostBy = map[string]LostBy{}
+	}
+	for _, x := range r.Counts.Lost {
+		l.LostBy[x.Reason] = LostBy{x.Records, x.Bytes, x.Gaps, x.Unsized}
+	}
+	return l
+}
+
+// StoredRows is the ledger of a data directory, of which nothing runs.
+func StoredRows(rows []positions.Row) []LedgerStatus {
+	list := []LedgerStatus{}
+	for i := range rows {
+		list = append(list, Row(&pipeline.LedgerRow{Pair: rows[i].Pair, Counts: rows[i].Counts}))
+	}
+	return list
+}
+
+func at(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

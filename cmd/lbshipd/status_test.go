@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lbshipd/lbshipd/admin"
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/pipeline"
+	"github.com/lbshipd/lbshipd/positions"
+)
+
+// lbshipd runs one command line.
+func lbshipd(args ...string) (code int, out string) {
+	root, b := newRoot(), &bytes.Buffer{}
+	root.SetArgs(args)
+	root.SetOut(b)
+	root.SetErr(b)
+	return execute(root), b.String()
+}
+
+// workingDaemon ships 30 lines of a file, of which 10 are filtered, to two
+// targets, of which dead answers for nothing until it is told to.
+type workingDaemon struct {
+	dir   string
+	url   string
+	dead  chan bool // closed: no longer dead
+	sup   *pipeline.Supervisor
+	store *positions.Store
+}
+
+func startDaemon(t *testing.T) *workingDaemon {
+	t.Helper()
+	d := &workingDaemon{dir: t.TempDir(), dead: make(chan bool)}
+	var text strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&text, "level=%s n=%d\n", []string{"debug", "info", "warn"}[i%3], i)
+	}
+	file := filepath.Join(t.TempDir(), "app.log")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loki := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-d.dead:
+		default:
+			if strings.HasPrefix(r.URL.Path, "/dead") {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(loki.Close)
+	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, `
+sources: [{name: app, logFormat: logfmt, minLevel: info, startAt: beginning, file: {paths: [%q]}}]
+targets:
+  - {name: dead, loki: {url: "%s/dead/loki/api/v1/push"}}
+  - {name: live, loki: {url: "%s/loki/api/v1/push"}}
+`, file, loki.URL, loki.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	if d.store, err = positions.Open(d.dir, log); err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: "node1", Version: "test"})
+	if err := d.sup.Apply(cfg); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(admin.NewServer(d.sup, registry, "test").Handler)
+	t.Cleanup(server.Close)
+	d.url = server.URL
+	return d
+}
+
+// json asks for the status until cond holds.
+func (d *workingDaemon) await(t *testing.T, what string, cond func(code int, st *admin.Status) bool) *admin.Status {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		code, out := lbshipd("status", "--address", d.url, "-o", "json")
+		var st admin.Status
+		if err := json.Unmarshal([]byte(out), &st); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if cond(code, &st) {
+			return &st
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s: %s", what, out)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func TestStatusShowsTheLedgerAndWhatIsWrong(t *testing.T) {
+	d := startDaemon(t)
+	st := d.await(t, "the dead target to fail", func(code int, st *admin.Status) bool {
+		return code == exitFailed && len(st.Ledger) == 2 && st.Ledger[0].InFlight == 20 && st.Ledger[1].Delivered == 20 && st.Targets[0].Class != ""
+	})
+	for _, r := range st.Ledger {
+		if r.Read != 30 || r.Filtered != 10 || r.Difference != 0 || !r.Running {
+			t.Errorf("%+v", r)
+		}
+	}
+	if x := st.Targets[0]; st.Status != "degraded" || len(st.Reasons) != 1 || x.Kind != "loki" || x.FailingSince == nil || x.NextTry == nil || x.QueuedRecords != 20 {
+		t.Errorf("%+v", st)
+	}
+	code, out := lbshipd("status", "--address", strings.TrimPrefix(d.url, "http://"))
+	for _, want := range []string{"lbshipd test: degraded", `target "dead" takes no records`, "failing for", "server_error", "configuration  applied", "not saved yet", "READ ="} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing:\n%s", want, out)
+		}
+	}
+	for _, want := range []string{"app dead 30 0 10 0 0 20 -", "app live 30 20 10 0 0 0 -"} {
+		if code != exitFailed || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("exit code %d, want %q:\n%s", code, want, out)
+		}
+	}
+
+	close(d.dead)
+	d.await(t, "all to be well", func(code int, st *admin.Status) bool {
+		return code == 0 && st.Status == "ok" && st.Ledger[0].Delivered == 20
+	})
+	d.sup.Stop(t.Context())
+	if code, out := lbshipd("status", "--address", d.url); code != exitFailed || !strings.Contains(out, "lbshipd is stopping") {
+		t.Errorf("after the stop: exit code %d:\n%s", code, out)
+	}
+	if err := d.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What is stored is the same, and nothing has to run for that.
+	code, out = lbshipd("status", "--data-dir", d.dir)
+	if want := "app dead 30 20 10 0 0 0 -"; code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+		t.Errorf("stored: exit code %d, want %q:\n%s", code, want, out)
+	}
+	var stored struct{ Ledger []admin.LedgerStatus }
+	if code, out := lbshipd("status", "--data-dir", d.dir, "-o", "json"); code != 0 || json.Unmarshal([]byte(out), &stored) != nil || len(stored.Ledger) != 2 {
+		t.Errorf("stored: exit code %d: %s", code, out)
+	}
+}
+
+func TestStatusOfADaemonThatDoesNotAnswer(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	gone.Close()
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--address", gone.URL}, exitFailed, "Give another one with --address"},
+		{[]string{"--address", other.URL}, exitFailed, "404"},
+		{[]string{"--address", "ftp://x"}, exitUsage, "want http://HOST:PORT"},
+		{[]string{"--address", "::"}, exitUsage, "want http://HOST:PORT"},
+		{[]string{"-o", "yaml"}, exitUsage, "want one of"},
+		{[]string{"--address", gone.URL, "--data-dir", "x"}, exitUsage, "one of them"},
+		{[]string{"--data-dir", t.TempDir()}, exitFailed, "holds no positions"},
+	} {
+		code, out := lbshipd(append([]string{"status"}, c.args...)...)
+		if code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("%v: exit code %d, want %d and %q: %s", c.args, code, c.code, c.says, out)
+		}
+	}
+}
+
+// What the columns cannot say is said below them.
+func TestLedgerIsPrintedWithItsReasons(t *testing.T) {
+	risky, soon := int64(50<<20), 90.0
+	rows := []admin.LedgerStatus{
+		{Source: "app", Target: "a", Read: 1234567, Delivered: 1234000, Refused: 67, Lost: 500, RefusedBy: map[string]int64{"too old": 66, "rejected": 1},
+			LostBy: map[string]admin.LostBy{"truncated": {Bytes: 4096, Gaps: 1}, "vacuumed": {Records: 500, Gaps: 3, UnsizedGaps: 2}}, AtRiskBytes: &risky, AtRiskSeconds: &soon},
+		{Source: "a-long-name", Target: "b", Read: 5, Difference: 5, AtRiskBytes: new(int64)},
+	}
+	var b strings.Builder
+	if err := printLedger(&b, rows); err != nil {
+		t.Fatal(err)
+	}
+	want := `SOURCE       TARGET     READ =  DELIVERED +  FILTERED +  REFUSED +  LOST +  IN FLIGHT          AT RISK
+app          a       1,234,567    1,234,000           0         67     500          0  50 MiB in 1m30s
+a-long-name  b               5            0           0          0       0          0             none
+app to a: refused, rejected: 1 record
+app to a: refused, too old: 66 records
+app to a: lost, truncated: 4,096 bytes, in 1 gap
+app to a: lost, vacuumed: 500 records and an unknown number 2 times, in 3 gaps
+a-long-name to b: does not add up: 5 records too many were read. That is a fault of lbshipd; please report it
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
