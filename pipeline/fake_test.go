@@ -35,8 +35,10 @@ type tape struct {
 
 	broken error // of every Read; set before it is opened
 
-	risk func(pos record.Position) (sources.Risk, bool) // nil: not known; set before it is found
-	gaps map[int]*sources.GapError                      // what is lost at a line: as many lines as it says
+	risk       func(pos record.Position) (sources.Risk, bool) // nil: not known; set before it is found
+	unreadable int                                            // so many of the first lines are read and cannot be given; set before it is opened
+
+	gaps map[int]*sources.GapError // what is lost at a line: as many lines as it says
 
 	seeking func() error // asked before every Seek; set before it is opened
 }
@@ -170,6 +172,11 @@ func (r *tapeReader) Read(b *record.Batch) error {
 	}
 	b.PositionAt = func(rec *record.Record) record.Position { return tapePosition(int(rec.Offset)) }
 	for n := 1 + rand.IntN(20); n > 0 && r.at < len(r.tape.lines) && r.at != r.until && (r.at == start || r.tape.gaps[r.at] == nil); n-- {
+		if r.at < r.tape.unreadable {
+			b.Read++
+			r.at++
+			continue
+		}
 		rec := b.Add()
 		rec.Line = b.Copy([]byte(r.tape.lines[r.at]))
 		rec.Message = rec.Line
