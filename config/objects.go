@@ -128,6 +128,8 @@ type Target struct {
 	StartAt string `json:"startAt,omitempty"`
 	// Memory that the queue of this target may hold.
 	QueueBytes Bytes `json:"queueBytes,omitempty" default:"8MiB" min:"1MiB" max:"4GiB"`
+	// Keeps the records that this target refuses for good, in the data directory. Without it they are counted and logged only.
+	DeadLetters *DeadLetters `json:"deadLetters,omitempty"`
 }
 
 // LokiTarget pushes to Loki (POST /loki/api/v1/push, protobuf with snappy).
@@ -238,6 +240,22 @@ type RsyslogTarget struct {
 	MaxMessageBytes Bytes `json:"maxMessageBytes,omitempty" default:"8096" min:"480" max:"16MiB"`
 	// How long connecting, or an answer, may take.
 	Timeout Duration `json:"timeout,omitempty" default:"10s" min:"100ms" max:"10m"`
+}
+
+// DeadLetters keeps what a target refuses for good, with its reasons, in
+// dead-letters/TARGET of the data directory: lines of JSON that "lbshipd inspect
+// dead-letters" prints and "lbshipd replay" sends again. What a target cannot take
+// now (it is down, busy, or asks to wait) is not refused; it is sent until it passes.
+//
+//	targets:
+//	  - name: loki
+//	    loki:
+//	      url: https://loki.example.net:3100
+//	    deadLetters:
+//	      maxBytes: 256MiB
+type DeadLetters struct {
+	// What the kept records may weigh on disk in all; beyond it the oldest are dropped and counted.
+	MaxBytes Bytes `json:"maxBytes,omitempty" default:"64MiB" min:"64KiB" max:"16GiB"`
 }
 
 // StdoutTarget prints records.

@@ -24,9 +24,11 @@ var allowed = map[string][]string{
 	"positions": {"record", "internal"},
 	"sources":   {"record", "config", "positions", "internal"},
 	"sinks":     {"record", "config", "internal"},
-	"pipeline":  {"record", "config", "positions", "sources", "parse", "sinks", "internal"},
+	"pipeline":  {"record", "config", "positions", "deadletters", "sources", "parse", "sinks", "internal"},
 	"admin":     {"record", "config", "positions", "pipeline", "internal"},
-	"cmd":       {"record", "config", "positions", "sources", "parse", "sinks", "pipeline", "admin", "internal"},
+	"cmd":       {"record", "config", "positions", "deadletters", "sources", "parse", "sinks", "pipeline", "admin", "internal"},
+
+	"deadletters": {"record", "internal"},
 }
 
 // exceptions are files that are tools and test rigs, not parts of the daemon.
