@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -128,19 +127,6 @@ func (s *Session) Rewrite(path string) (*Rewrite, error) {
 func (r *Rewrite) Keep(raw []byte) {
 	r.kept = r.kept || len(raw) > 0
 	r.w.Write(raw) // bufio keeps the error
-}
-
-// KeepFrom keeps the rest of the original from an offset on.
-func (r *Rewrite) KeepFrom(offset int64) error {
-	if _, err := r.Original.Seek(offset, io.SeekStart); err != nil {
-		return fmt.Errorf("reading dead letters: %w", err)
-	}
-	n, err := io.Copy(r.w, r.Original)
-	r.kept = r.kept || n > 0
-	if err != nil {
-		return fmt.Errorf("keeping dead letters: %w", err)
-	}
-	return nil
 }
 
 // Abort leaves the file as it was.

@@ -94,7 +94,7 @@ func ownMetrics() []Metric {
 		specBehind,
 		specAdjusted,
 		specAddress,
-		specRequests,
+		specRequests, specDeadBytes, specDeadDropped, specDeadErrors,
 		specBuild,
 		specReloadOK,
 		specMiscounted,

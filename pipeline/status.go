@@ -44,6 +44,7 @@ type TargetStatus struct {
 	QueueBytes int64         // memory that they hold
 	QueueLimit int64         // the target's queueBytes
 	Lag        time.Duration // how long the oldest of them has been queued
+	Dead       error         // why its dead letters cannot be kept, if they cannot
 	Start      error         // why the place where it starts (startAt) is not found yet, if it is not
 }
 
@@ -81,7 +82,7 @@ func (t *target) status(now time.Time) TargetStatus {
 	defer t.mu.Unlock()
 	f := t.failure
 	return TargetStatus{Name: t.name, Kind: t.kind, Class: f.Class, Err: f.Err, Since: f.Since, NextTry: f.NextTry,
-		Queued: t.records, QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag}
+		Queued: t.records, QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag, Dead: t.dead.err()}
 }
 
 // Reasons lists, in words, what is not as it should be.
@@ -101,6 +102,11 @@ func (st *Status) Reasons() []string {
 	for _, t := range st.Targets {
 		if t.Err != nil {
 			reasons = append(reasons, "target \""+t.Name+"\" takes no records since "+t.Since.UTC().Format(time.RFC3339)+": "+firstLine(t.Err))
+		}
+	}
+	for _, t := range st.Targets {
+		if t.Dead != nil {
+			reasons = append(reasons, "target \""+t.Name+"\": refused records cannot be kept as dead letters: "+firstLine(t.Dead))
 		}
 	}
 	for i := range st.Ledger {

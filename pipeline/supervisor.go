@@ -33,6 +33,7 @@ type Options struct {
 	Registry prometheus.Registerer
 	Host     string // this node's name
 	Version  string
+	DataDir  string // where dead letters are kept; empty: nowhere
 }
 
 // Supervisor runs a configuration and changes it while it runs.
@@ -43,6 +44,7 @@ type Supervisor struct {
 	log     *slog.Logger
 	store   *positions.Store
 	host    string
+	dataDir string
 	metrics *metrics
 
 	// The registries; tests put their own in.
@@ -69,7 +71,7 @@ type Supervisor struct {
 
 // New returns a Supervisor that runs nothing yet.
 func New(o Options) *Supervisor {
-	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, metrics: newMetrics(o.Registry), cfg: &config.Config{},
+	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, dataDir: o.DataDir, metrics: newMetrics(o.Registry), cfg: &config.Config{},
 		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, risks: riskWatch{told: map[positions.Pair]riskTale{}}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))
@@ -169,12 +171,13 @@ func (s *Supervisor) sourceRuns(cfg *config.Config, src *config.Source) bool {
 func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, error) {
 	m := s.metrics.target(t.Name)
 	log := s.log.With("target", t.Name)
-	sink, kind, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted, Using: m.using})
+	dead := newDeadLetters(s.dataDir, t, log, m)
+	sink, kind, err := s.makeSink(t, sinks.Deps{Log: log, Host: s.host, Bundle: cfg.TLSBundle(t), Request: m.request, Note: m.adjusted, Using: m.using, DeadLetter: dead.sink()})
 	if err != nil {
 		return nil, err
 	}
 	built := newTarget(t, sink, s.log, m, s.store)
-	built.kind, built.knew = kind, map[string]bool{}
+	built.kind, built.knew, built.dead = kind, map[string]bool{}, dead
 	for _, e := range s.store.Entries("") {
 		if e.Target == t.Name {
 			built.knew[e.Source] = true
@@ -359,6 +362,7 @@ func (s *Supervisor) Sample() {
 	now := time.Now()
 	for _, t := range targets {
 		t.sample(now)
+		t.dead.sample()
 		t.metrics.behind.Set(float64(behind[t]))
 	}
 	saved := 1.0

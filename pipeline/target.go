@@ -44,6 +44,7 @@ type target struct {
 	sink      sinks.Sink
 	batching  sinks.Batching
 	limit     int64
+	dead      *deadLetters // nil if none are kept
 	log       *slog.Logger
 	metrics   *targetMetrics
 	knew      map[string]bool // sources that it had positions of when it was made
@@ -177,6 +178,7 @@ func (t *target) run(parent context.Context, closeWithin time.Duration) {
 		case <-ctx.Done():
 		}
 	}()
+	t.dead.open(t.log)
 	var batches []*record.Batch
 	for {
 		batches = t.gather(ctx, batches[:0])
@@ -190,6 +192,7 @@ func (t *target) run(parent context.Context, closeWithin time.Duration) {
 	if err := t.sink.Close(closing); err != nil {
 		t.log.Warn("target was not closed cleanly", "error", err)
 	}
+	t.dead.close()
 	t.discard()
 }
 
@@ -198,6 +201,7 @@ func (t *target) deliver(ctx context.Context, batches []*record.Batch) {
 	wait := backoff.Backoff{Min: retryMin, Max: retryMax}
 	for len(batches) > 0 {
 		res, err := t.sink.Send(ctx, batches)
+		t.dead.flush()
 		if res.Batches > len(batches) {
 			res.Batches = len(batches)
 		}

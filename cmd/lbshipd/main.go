@@ -31,6 +31,11 @@ type failedError struct{}
 
 func (failedError) Error() string { return "failed" }
 
+// exitError is an error that was told already and has an exit code of its own.
+type exitError struct{ code int }
+
+func (exitError) Error() string { return "failed" }
+
 // usageError is a command line that cannot be meant.
 type usageError struct{ error }
 
@@ -50,6 +55,10 @@ func execute(root *cobra.Command) int {
 	asked, err := root.ExecuteContextC(context.Background())
 	if err == nil {
 		return 0
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
 	}
 	if errors.As(err, new(failedError)) {
 		return exitFailed
@@ -76,7 +85,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("lbshipd {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(unknownFlag)
-	root.AddCommand(newRun(), newCheck(), newInspect(), newStatus(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newVersion())
 	return root
 }
 

@@ -127,7 +127,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d := &running{o: o, log: log, stderr: stderr, store: store, notify: notifier{log}}
-	d.sup = pipeline.New(pipeline.Options{Log: log, Store: store, Registry: registry, Host: host, Version: ownVersion()})
+	d.sup = pipeline.New(pipeline.Options{Log: log, Store: store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
 	if err := d.listen(registry); err != nil {
 		d.sup.Stop(canceled())
 		return err
