@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -77,18 +78,25 @@ func setDefault(f reflect.Value, t reflect.StructField) {
 		f.Set(reflect.ValueOf(&yes))
 	case []string:
 		f.Set(reflect.ValueOf(strings.Split(text, ", ")))
-	case Bytes, Duration:
+	case Bytes, Duration, int:
 		f.SetInt(tagNumber(f.Type(), text))
 	default:
 		panic(fmt.Sprintf("config: field %s has a default that setDefault cannot set", t.Name))
 	}
 }
 
-// tagNumber reads the default, min or max of a Bytes or Duration field. The
+// tagNumber reads the default, min or max of a Bytes, Duration or int field. The
 // tags are ours, so a bad one is a bug, which the tests find.
 func tagNumber(t reflect.Type, text string) int64 {
 	if t == reflect.TypeFor[Bytes]() {
 		n, err := ParseBytes(text)
+		if err != nil {
+			panic("config: bad tag: " + err.Error())
+		}
+		return int64(n)
+	}
+	if t.Kind() == reflect.Int {
+		n, err := strconv.Atoi(text)
 		if err != nil {
 			panic("config: bad tag: " + err.Error())
 		}

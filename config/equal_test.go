@@ -22,7 +22,7 @@ sources:
     startAt: beginning
     timeZone: UTC
   - name: b
-    file: {paths: [/p], exclude: [/e], maxLineBytes: 2KiB}
+    file: {paths: [/p], exclude: [/e], maxLineBytes: 2KiB, maxHeldBytes: 2GiB, maxHeldFiles: 7, maxHeldAge: 2h}
 targets:
   - name: a
     enabled: true
@@ -158,7 +158,7 @@ func change(t *testing.T, v reflect.Value, way string) {
 		v.SetString(v.String() + "x")
 	case reflect.Bool:
 		v.SetBool(false)
-	case reflect.Int64:
+	case reflect.Int64, reflect.Int:
 		v.SetInt(v.Int() + 1)
 	case reflect.Uint8:
 		v.SetUint(v.Uint() + 1)
@@ -230,6 +230,10 @@ func TestRedacted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(asJSON, &j); err != nil {
+		t.Fatalf("%v\n%s", err, asJSON)
+	}
+	j = nil // read as YAML, which JSON is: encoding/json makes a float of every number
+	if err := yaml.Unmarshal(asJSON, &j); err != nil {
 		t.Fatalf("%v\n%s", err, asJSON)
 	}
 	if !reflect.DeepEqual(y, j) {

@@ -102,6 +102,12 @@ type FileSource struct {
 	Exclude []string `json:"exclude,omitempty"`
 	// Longer lines are cut, counted, and marked: truncated="true" in structured data and on standard output, and as structured metadata if that is asked for.
 	MaxLineBytes Bytes `json:"maxLineBytes,omitempty" default:"256KiB" min:"1KiB" max:"16MiB"`
+	// Disk space that deleted files may go on taking up because some target still needs them. Beyond it the oldest one is given up: what is left of it is counted as lost, logged, and announced in the stream. 0: no bound.
+	MaxHeldBytes Bytes `json:"maxHeldBytes,omitempty" default:"4GiB" min:"0B" max:"1048576GiB"`
+	// Files that may be held open though they were deleted or rotated away; beyond it the oldest one is given up. 0: no bound.
+	MaxHeldFiles int `json:"maxHeldFiles,omitempty" default:"1000" min:"0" max:"1000000"`
+	// How long a file that was deleted or rotated away is held for a target that has not had all of it; then it is given up. 0: no bound.
+	MaxHeldAge Duration `json:"maxHeldAge,omitempty" default:"0s" min:"0s" max:"87600h"`
 }
 
 // Target is something that records are sent to. Exactly one of loki, rsyslog

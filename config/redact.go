@@ -79,6 +79,8 @@ func renderValue(v reflect.Value) *yaml.Node {
 		return render(v)
 	case reflect.Bool:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v.Bool())}
+	case reflect.Int:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: fmt.Sprint(v.Int())}
 	case reflect.Slice:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
 		for i := range v.Len() {
@@ -150,7 +152,7 @@ func writeJSON(out *bytes.Buffer, n *yaml.Node) error {
 }
 
 func writeScalar(out *bytes.Buffer, n *yaml.Node) error {
-	if n.Tag == "!!bool" {
+	if n.Tag == "!!bool" || n.Tag == "!!int" {
 		out.WriteString(n.Value)
 		return nil
 	}

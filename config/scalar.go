@@ -40,6 +40,13 @@ func (d *decoder) scalar(p path, n *yaml.Node, v reflect.Value) {
 		}
 		size, err := ParseBytes(n.Value)
 		d.set(p, v, size, err)
+	case int:
+		number, err := strconv.Atoi(n.Value)
+		if tag != "!!int" || err != nil {
+			d.bad(p, "must be %s, is %s", wanted(v), describe(n, false))
+			return
+		}
+		v.SetInt(int64(number))
 	case Duration:
 		span, err := ParseDuration(n.Value)
 		d.set(p, v, span, err)
@@ -83,6 +90,8 @@ func wanted(v reflect.Value) string {
 		return "true or false"
 	case Bytes:
 		return "a size such as 65536, 64KiB or 1MiB"
+	case int:
+		return "a whole number"
 	case Duration:
 		return "a time span such as 500ms, 2s or 1m"
 	case record.Level:

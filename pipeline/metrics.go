@@ -30,6 +30,8 @@ var (
 	specLostBytes  = Metric{"lbshipd_source_lost_bytes_total", "counter", []string{"source", "reason"}, "Bytes that were gone before they could be read, as far as their number is known, by reason."}
 	specGaps       = Metric{"lbshipd_source_gaps_total", "counter", []string{"source", "reason"}, "Times that something was gone before it could be read, its size known or not, by reason."}
 	specInputs     = Metric{"lbshipd_source_inputs", "gauge", []string{"source"}, "Inputs (files or journals) of the source that are open."}
+	specHeldFiles  = Metric{"lbshipd_source_held_files", "gauge", []string{"source"}, "Files that are held open though they were deleted or rotated away, because a target still needs them or they may still be written."}
+	specHeldBytes  = Metric{"lbshipd_source_held_bytes", "gauge", []string{"source"}, "Disk space of deleted files that are held open."}
 	specReadErrors = Metric{"lbshipd_source_read_errors_total", "counter", []string{"source"}, "Errors while reading or opening an input; reading is tried again."}
 )
 
@@ -79,7 +81,7 @@ func ownMetrics() []Metric {
 		specLost,
 		specLostBytes,
 		specGaps,
-		specInputs,
+		specInputs, specHeldFiles, specHeldBytes,
 		specReadErrors,
 		specDelivered,
 		specRefused,
@@ -156,7 +158,7 @@ type sourceMetrics struct {
 	name string
 
 	read, readBytes, filtered, unparsed, unknown, truncated, readErrors prometheus.Counter
-	inputs                                                              prometheus.Gauge
+	inputs, heldFiles, heldBytes                                        prometheus.Gauge
 }
 
 func (m *metrics) source(name string) *sourceMetrics {
@@ -165,6 +167,7 @@ func (m *metrics) source(name string) *sourceMetrics {
 		read: m.counter(specRead, name), readBytes: m.counter(specReadBytes, name), filtered: m.counter(specFiltered, name),
 		unparsed: m.counter(specUnparsed, name), unknown: m.counter(specUnknown, name), truncated: m.counter(specTruncated, name),
 		readErrors: m.counter(specReadErrors, name), inputs: m.gauge(specInputs, name),
+		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name),
 	}
 }
 

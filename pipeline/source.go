@@ -257,3 +257,12 @@ func (r *sourceRun) gap(in sources.Input, gap *sources.GapError) {
 	r.log.Error("records were gone before they could be read", "path", in.Origin().Path,
 		"reason", gap.Reason, "records", gap.Records, "bytes", gap.Bytes, "detail", gap.Detail)
 }
+
+// sampleHeld brings the gauges of what the source holds up to date.
+func (r *sourceRun) sampleHeld() {
+	if h, ok := r.source.(sources.Holder); ok {
+		held := h.Held()
+		r.metrics.heldFiles.Set(float64(held.Files))
+		r.metrics.heldBytes.Set(float64(held.Bytes))
+	}
+}

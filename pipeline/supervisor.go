@@ -355,6 +355,7 @@ func (s *Supervisor) Sample() {
 		for _, run := range r.runs() {
 			run.behind(behind)
 		}
+		r.sampleHeld()
 	}
 	s.mu.Lock()
 	targets := s.targetList()

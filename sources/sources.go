@@ -31,6 +31,19 @@ type Source interface {
 	Run(ctx context.Context, found func(Input)) error
 }
 
+// Holder is implemented by Sources that keep what its owner has dropped, for
+// targets that have not had it.
+type Holder interface {
+	// Held may be called at any time.
+	Held() Held
+}
+
+// Held is what a source keeps that would be gone without it.
+type Held struct {
+	Files int   // that are held open though they were deleted or rotated away
+	Bytes int64 // of the disk that deleted ones among them occupy
+}
+
 // Input is one thing that can be read from a position onward: one journal, or
 // one log file (an inode).
 type Input interface {

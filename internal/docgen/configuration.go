@@ -127,7 +127,7 @@ func innerPlace(f field, place string) (name, at string) {
 // kinds are the types that are no objects, in a user's words.
 var kinds = map[string]string{
 	"string": "text", "[]string": "list of texts", "map[string]string": "names and texts", "bool": "`true` or `false`",
-	"Bytes": "size", "Duration": "time span", "Secret": "secret", "record.Level": "level",
+	"Bytes": "size", "Duration": "time span", "int": "number", "Secret": "secret", "record.Level": "level",
 }
 
 func (w *writer) kind(f field, place string) (string, error) {

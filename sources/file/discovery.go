@@ -38,6 +38,8 @@ type discovery struct {
 	saidCompressed bool
 	copies         uint64 // inputs made of copies so far
 
+	holding holding
+
 	pass     int // number of the current walk
 	nextWalk time.Time
 	nextPoll time.Time
@@ -49,6 +51,7 @@ func newDiscovery(s *source, found func(sources.Input)) *discovery {
 		inputs: map[inode]*input{}, paths: map[string]*input{},
 		dirs: map[string]*directory{}, byWatch: map[int32]map[string]bool{},
 		complaints: map[string]string{}, moves: newMoves(),
+		holding: holding{src: s, files: map[*input]*heldFile{}},
 	}
 	if s.noInotify {
 		return d

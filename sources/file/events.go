@@ -161,6 +161,9 @@ func (d *discovery) pause() time.Duration {
 	if announce := d.heldAt.Add(settleFor); len(d.held) > 0 && announce.Before(next) {
 		next = announce
 	}
+	if len(d.holding.files) > 0 && d.holding.next.Before(next) {
+		next = d.holding.next
+	}
 	return max(time.Millisecond, time.Until(next))
 }
 

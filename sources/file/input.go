@@ -43,10 +43,13 @@ type input struct {
 
 	hurryUntil atomic.Int64 // Unix ns; until then a truncation is expected
 
-	mu     sync.Mutex
-	goneAt time.Time // zero while a path leads here
-	ended  bool      // a Reader has said io.EOF
-	stale  bool      // its content was replaced: start is void
+	givenUp atomic.Pointer[surrender] // set once, before the file is let go
+
+	mu      sync.Mutex
+	readers map[*reader]bool // that are open
+	goneAt  time.Time        // zero while a path leads here
+	ended   bool             // a Reader has said io.EOF
+	stale   bool             // its content was replaced: start is void
 }
 
 var (
@@ -81,6 +84,9 @@ func (in *input) Open(pos record.Position) (sources.Reader, error) {
 		return nil, fmt.Errorf("opening %s: %w: %w", in.origin.Path, err, sources.ErrStale)
 	}
 	p.path = in.path
+	if in.givenUp.Load() != nil {
+		return newReader(in, p), nil // which says so
+	}
 	if in.file == nil {
 		r := newReader(in, p)
 		r.fromCopies(in.copies)

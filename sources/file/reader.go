@@ -77,6 +77,7 @@ func newReader(in *input, at place) *reader {
 	}
 	r.openTimes()
 	r.note()
+	in.opened(r)
 	return r
 }
 
@@ -149,6 +150,9 @@ func (r *reader) Read(b *record.Batch) error {
 		return r.readCopy(b)
 	}
 	st, _, _, err := fstat(r.in.fd)
+	if s := r.in.givenUp.Load(); s != nil { // looked at behind fstat: it may be another file's
+		return r.yield(b, s)
+	}
 	if err != nil {
 		return r.in.pathError("stat", err)
 	}
@@ -225,6 +229,10 @@ func (r *reader) lose(b *record.Batch, reason string, size int64) error {
 		r.checked = false // another content than it was: leaveCopy will say it
 		return nil
 	}
+	if r.in.givenUp.Load() != nil {
+		r.more = true // the next Read will say it
+		return nil
+	}
 	r.in.setStale()
 	if copies := r.src.copiesOf(&r.at, r.in.id); len(copies) > 0 {
 		r.fromCopies(copies)
@@ -265,6 +273,7 @@ func (r *reader) Close() error {
 	if !r.closed {
 		r.closed = true
 		r.stamps.close()
+		r.in.closed(r)
 		r.src.poller.remove(r)
 		if r.arc != nil {
 			decoders.leave(r.arc)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -23,14 +24,18 @@ const (
 // Life: made by New, which touches nothing; Run discovers until its context
 // ends; the poller serves open Readers before, during and after that.
 type source struct {
-	name      string
-	labels    []record.Label
-	globs     *globs
-	maxLine   int
-	fromEnd   bool
-	deps      sources.Deps
-	poller    poller
-	noInotify bool // for tests
+	name                 string
+	labels               []record.Label
+	globs                *globs
+	maxLine              int
+	fromEnd              bool
+	deps                 sources.Deps
+	poller               poller
+	maxHeldBytes         int64         // of the disk, by deleted files; 0: no bound
+	maxHeldFiles         int           // 0: no bound
+	maxHeldAge           time.Duration // 0: no bound
+	heldFiles, heldBytes atomic.Int64
+	noInotify            bool // for tests
 
 	window int64 // windowBytes and stepBytes, but for tests
 	step   int
@@ -78,6 +83,11 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 		}
 		s.maxLine = int(n)
 	}
+	if src.File.MaxHeldBytes < 0 || src.File.MaxHeldFiles < 0 || src.File.MaxHeldAge < 0 {
+		return nil, fmt.Errorf("source %s: maxHeldBytes, maxHeldFiles and maxHeldAge must not be below 0", src.Name)
+	}
+	s.maxHeldBytes, s.maxHeldFiles = int64(src.File.MaxHeldBytes), src.File.MaxHeldFiles
+	s.maxHeldAge = time.Duration(src.File.MaxHeldAge)
 	s.labels = src.SortedLabels()
 	if s.deps.Log == nil {
 		s.deps.Log = slog.New(slog.DiscardHandler)
@@ -120,5 +130,6 @@ func (s *source) Run(ctx context.Context, found func(sources.Input)) error {
 			d.look()
 		}
 		d.release(time.Now())
+		d.holding.look(d.inputs, time.Now())
 	}
 }
