@@ -235,7 +235,9 @@ func (r *reader) passNULs(limit int64, st stat, now time.Time, tear bool) error 
 
 // jump moves the offset over bytes that are no record.
 func (r *reader) jump(offset int64) error {
-	if !r.same() {
+	if ok, err := r.same(); err != nil {
+		return err
+	} else if !ok {
 		r.seen = stat{} // the next Read will find it rewritten
 		r.more, r.nuls = true, 0
 		return nil

@@ -121,7 +121,11 @@ func (r *reader) stepCopy(b *record.Batch, now time.Time) (done bool, err error)
 func (r *reader) sameCopy() bool {
 	span := min(r.at.offset, fingerprintSpan)
 	a := r.arc
-	return int64(len(a.head)) >= span && xxhash.Sum64(a.head[:span]) == r.at.head && r.same()
+	if int64(len(a.head)) < span || xxhash.Sum64(a.head[:span]) != r.at.head {
+		return false
+	}
+	ok, err := r.same()
+	return ok && err == nil
 }
 
 // mayGrow reports whether the copy ends too early but was changed a moment ago.

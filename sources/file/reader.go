@@ -192,8 +192,12 @@ func (r *reader) take(b *record.Batch, st stat, now time.Time, changed bool) err
 		tear = r.quiet(gone, now) >= r.src.tearAfter
 	}
 	if r.at.offset >= limit {
-		if changed && !r.same() {
-			return r.lose(b, "rewritten", st.size)
+		if changed {
+			if ok, err := r.same(); err != nil {
+				return err
+			} else if !ok {
+				return r.lose(b, "rewritten", st.size)
+			}
 		}
 		r.drained(st, now, false)
 		if r.at.offset == st.size && r.until < 0 && !gone.IsZero() &&
@@ -214,12 +218,16 @@ func (r *reader) drained(st stat, now time.Time, held bool) {
 	r.fresh = now.UnixNano()-st.mtime <= int64(pollTick)
 }
 
-// same reports whether the bytes before the offset are what they were.
-func (r *reader) same() bool {
+// same reports whether the bytes before the offset are what they were. An
+// error says nothing of them.
+func (r *reader) same() (bool, error) {
 	var buf [fingerprintSpan]byte
 	n := min(r.at.offset, fingerprintSpan)
 	got, err := r.pread(buf[:n], r.at.offset-n)
-	return err == nil && int64(got) == n && xxhash.Sum64(buf[:n]) == r.at.tail
+	if err != nil {
+		return false, r.in.pathError("read", err)
+	}
+	return int64(got) == n && xxhash.Sum64(buf[:n]) == r.at.tail, nil
 }
 
 // lose makes the reader go on where the content of a file, that was replaced, is now, or
