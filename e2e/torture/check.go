@@ -1,0 +1,259 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// owed counts what must still arrive, by target.
+func (b *book) owed() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.writers {
+		for _, target := range b.targets {
+			n += len(b.missing(l, target))
+		}
+	}
+	return n
+}
+
+// missing lists the numbers that have to be at a target and are not.
+func (b *book) missing(l *ledger, target string) (missing []int) {
+	s := l.at[target]
+	for n := range l.records {
+		w := &l.records[n]
+		switch {
+		case s.times[n] > 0, w.duty == never, w.duty == may, w.gone:
+		case w.duty == refuse && target == "loki":
+			if _, ok := s.refuse[n]; !ok {
+				missing = append(missing, n)
+			}
+		default:
+			missing = append(missing, n)
+		}
+	}
+	return missing
+}
+
+// excuse says why a missing record need not arrive; "" if it has to.
+// resets are the moments when the target threw away what its kernel held.
+func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64) string {
+	if len(l.gens) > 0 {
+		g := l.gens[l.records[n].gen]
+		switch g.how {
+		case "copytruncate", "truncate":
+			return "truncated"
+		case "delete+create", "compress":
+			// It is gone if the daemon died before it had read and delivered it, or
+			// never saw it. A daemon that lives holds it open.
+			for _, t := range d.deaths {
+				if !g.vanished.IsZero() && t.After(g.vanished.Add(-time.Second)) && t.Before(g.vanished.Add(20*time.Second)) {
+					return "deleted"
+				}
+			}
+			for _, t := range d.deaf {
+				if !g.vanished.IsZero() && t.from.Before(g.made.Add(time.Second)) && t.to.After(g.vanished) {
+					return "deleted unseen"
+				}
+			}
+		}
+	}
+	s := l.at[target]
+	before, after := int64(0), time.Now().UnixNano()
+	for i := n - 1; i >= 0; i-- {
+		if s.first[i] > 0 {
+			before = s.first[i]
+			break
+		}
+	}
+	for i := n + 1; i < len(s.first); i++ {
+		if s.first[i] > 0 {
+			after = s.first[i]
+			break
+		}
+	}
+	for _, t := range resets {
+		if before <= t && t <= after && after-before < int64(30*time.Second) {
+			return "reset"
+		}
+	}
+	return ""
+}
+
+// settle finds everything that is missing without an excuse, and returns how
+// many records each excuse covers, and the bytes lost to truncation by target.
+func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
+	b := s.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	excused, truncated = map[string]int{}, map[string]int{}
+	for _, name := range b.names {
+		l := b.writers[name]
+		for _, target := range b.targets {
+			var resets []int64
+			if target == "siem" {
+				resets = s.siem.resets
+			}
+			var lost []int
+			for _, n := range b.missing(l, target) {
+				why := b.excuse(l, target, n, s.daemon, resets)
+				switch why {
+				case "":
+					lost = append(lost, n)
+				case "truncated":
+					truncated[target] += int(l.records[n].size)
+					b.mustBeTail(l, target, n)
+				}
+				if why != "" {
+					excused[target+" "+why]++
+				}
+			}
+			if len(lost) > 0 {
+				g := ""
+				if len(l.gens) > 0 {
+					g = fmt.Sprintf(" (file %d of it: %+v)", l.records[lost[0]].gen, *l.gens[l.records[lost[0]].gen])
+				}
+				b.findLocked("lost", "%s lacks %d records of %s: %s%s", target, len(lost), name, runs(lost), g)
+			}
+		}
+	}
+	return excused, truncated
+}
+
+// mustBeTail finds a truncated record behind which others of the same file arrived.
+func (b *book) mustBeTail(l *ledger, target string, n int) {
+	s := l.at[target]
+	if n+1 < len(l.records) && l.records[n+1].gen == l.records[n].gen && s.times[n+1] > 0 {
+		b.findLocked("lost", "%s lacks %s %d, and has what is behind it in the same file", target, l.name, n)
+	}
+}
+
+// runs writes numbers as 1-5, 8.
+func runs(numbers []int) string {
+	var out []string
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		out = append(out, fmt.Sprintf("%d-%d", numbers[i], numbers[j]))
+		if i = j + 1; len(out) == 20 {
+			return strings.Join(out, ", ") + ", ..."
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// audit compares the daemon's own ledger with the book.
+func (s *scene) audit(m map[string]float64, truncated map[string]int) {
+	b := s.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bySource := map[string][]*ledger{}
+	for _, name := range b.names {
+		l := b.writers[name]
+		bySource[l.source] = append(bySource[l.source], l)
+	}
+	for _, target := range b.targets {
+		refused, sentAway := 0, 0
+		for _, source := range slices.Sorted(maps.Keys(bySource)) {
+			s.auditPair(m, source, target, bySource[source], truncated[target])
+			n, _ := sum(m, "lbshipd_ledger_refused_records", source, target)
+			refused += int(n)
+			for _, l := range bySource[source] {
+				sentAway += len(l.at[target].refuse)
+			}
+		}
+		if refused != sentAway {
+			b.findLocked("ledger", "%s refused %d records, and the ledger has %d as refused", target, sentAway, refused)
+		}
+	}
+}
+
+// refusalsHaveSources says that the ledger knows of which source a refused
+// record is; else it may be counted for another one of the same push.
+const refusalsHaveSources = false
+
+// sum adds up the series of a metric that carry these labels.
+func sum(m map[string]float64, name, source, target string) (total float64, found bool) {
+	for series, v := range m {
+		if strings.HasPrefix(series, name+"{") && strings.Contains(series, `source="`+source+`"`) && strings.Contains(series, `target="`+target+`"`) {
+			total += v
+			found = true
+		}
+	}
+	return total, found
+}
+
+func (s *scene) auditPair(m map[string]float64, source, target string, of []*ledger, truncated int) {
+	b := s.book
+	value := func(what string) int {
+		v, _ := sum(m, "lbshipd_ledger_"+what, source, target)
+		return int(v)
+	}
+	if _, ok := sum(m, "lbshipd_ledger_read_records", source, target); !ok {
+		b.findLocked("ledger", "%s to %s: there is no ledger", source, target)
+		return
+	}
+	read, delivered, filtered, refused := value("read_records"), value("delivered_records"), value("filtered_records"), value("refused_records")
+	lost, flying := value("lost_records"), value("in_flight_records")
+	text := fmt.Sprintf("%s to %s: read %d, delivered %d, filtered %d, refused %d, lost %d records and %d bytes in %d gaps, in flight %d", source, target,
+		read, delivered, filtered, refused, lost, value("lost_bytes"), value("gaps"), flying)
+	s.note("ledger of %s", text)
+	if read != delivered+filtered+refused+lost+flying || value("difference_records") != 0 {
+		b.findLocked("ledger", "%s: does not add up", text)
+	}
+	if flying != 0 {
+		b.findLocked("ledger", "%s: and everything is answered", text)
+	}
+	var wrote, arrived, sentAway int
+	unsafe, varies := false, false
+	for _, l := range of {
+		wrote += len(l.records)
+		for n := range l.records {
+			if l.at[target].times[n] > 0 {
+				arrived++
+			}
+			varies = varies || l.records[n].duty == may
+		}
+		sentAway += len(l.at[target].refuse)
+		unsafe = unsafe || l.unsafe
+	}
+	if unsafe {
+		return // its journal was damaged: nobody knows
+	}
+	if refused != sentAway && refusalsHaveSources {
+		why := ""
+		for series, v := range m {
+			if strings.HasPrefix(series, "lbshipd_ledger_refused") && strings.Contains(series, `source="`+source+`"`) {
+				why += fmt.Sprintf(" %s %v", series, v)
+			}
+		}
+		b.findLocked("ledger", "%s: but %d were refused:%s", text, sentAway, why)
+	}
+	switch source {
+	case "cut":
+		s.auditCut(text, target, value("lost_bytes"), value("unsized_gaps"), truncated)
+	case "logfmt", "packed":
+		// Files that were deleted before they were read are not all known by number.
+	default:
+		if read != wrote {
+			b.findLocked("ledger", "%s: but %d were written", text, wrote)
+		}
+		if !varies && refused+delivered != arrived+sentAway {
+			b.findLocked("ledger", "%s: but %d arrived", text, arrived)
+		}
+	}
+}
+
+// auditCut compares the bytes that truncation destroyed with those that the
+// ledger has as lost.
+func (s *scene) auditCut(text, target string, lost, unsized, destroyed int) {
+	if destroyed > 0 && lost == 0 && unsized == 0 {
+		s.book.findLocked("ledger", "%s: but truncation destroyed %d bytes", text, destroyed)
+	}
+	s.note("truncation destroyed %d bytes that %s had not got; the ledger has %d as lost, and %d gaps of unknown size", destroyed, target, lost, unsized)
+}
