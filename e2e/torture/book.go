@@ -59,7 +59,6 @@ type generation struct {
 	made, ended time.Time // ended: renamed, deleted or truncated; zero: it is still written
 	how         string
 	vanished    time.Time // when the last name of it was gone, or its content; zero: it is still there
-	skipped     bool
 }
 
 // shelf is what one target has of one writer.

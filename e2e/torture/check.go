@@ -46,7 +46,7 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 		switch g.how {
 		case "copytruncate", "truncate":
 			return "truncated"
-		case "delete+create", "compress":
+		case "delete+create":
 			// It is gone if the daemon died before it had read and delivered it, or
 			// never saw it. A daemon that lives holds it open.
 			for _, t := range d.deaths {
@@ -90,6 +90,12 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	excused, truncated = map[string]int{}, map[string]int{}
+	thrown := 0
+	defer func() {
+		if thrown > s.siem.unread {
+			b.findLocked("lost", "siem lacks %d bytes around resets, and its kernel threw away %d at most", thrown, s.siem.unread)
+		}
+	}()
 	for _, name := range b.names {
 		l := b.writers[name]
 		for _, target := range b.targets {
@@ -107,6 +113,9 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 					truncated[target] += int(l.records[n].size)
 					b.mustBeTail(l, target, n)
 				}
+				if why == "reset" {
+					thrown += int(l.records[n].size)
+				}
 				if why != "" {
 					excused[target+" "+why]++
 				}
@@ -114,13 +123,21 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 			if len(lost) > 0 {
 				g := ""
 				if len(l.gens) > 0 {
-					g = fmt.Sprintf(" (file %d of it: %+v)", l.records[lost[0]].gen, *l.gens[l.records[lost[0]].gen])
+					g = s.lives(l, lost[0])
 				}
 				b.findLocked("lost", "%s lacks %d records of %s: %s%s", target, len(lost), name, runs(lost), g)
 			}
 		}
 	}
 	return excused, truncated
+}
+
+// lives says from when to when the file was there that a record is in.
+func (s *scene) lives(l *ledger, n int) string {
+	at := l.records[n].gen
+	g := l.gens[at]
+	since := func(t time.Time) float64 { return t.Sub(s.began).Seconds() }
+	return fmt.Sprintf(" (%d is in file %d of it, which was there from %.3f to %.3f: %s)", n, at, since(g.made), since(g.ended), g.how)
 }
 
 // mustBeTail finds a truncated record behind which others of the same file arrived.
@@ -175,7 +192,7 @@ func (s *scene) audit(m map[string]float64, truncated map[string]int) {
 
 // refusalsHaveSources says that the ledger knows of which source a refused
 // record is; else it may be counted for another one of the same push.
-const refusalsHaveSources = false
+const refusalsHaveSources = true
 
 // sum adds up the series of a metric that carry these labels.
 func sum(m map[string]float64, name, source, target string) (total float64, found bool) {

@@ -47,7 +47,7 @@ func (w *journalWriter) entry() error {
 	n := w.number
 	w.number++
 	text := strings.TrimSpace(id(w.l.name, n) + " " + pad(w.dice))
-	rec := written{own: true}
+	rec := written{own: true, size: int32(len(text))}
 	priority := w.dice.n(8)
 	if priority > 5 {
 		rec.duty = never // minLevel is notice

@@ -213,10 +213,10 @@ func (s *scene) bounded(m map[string]float64) {
 	if peak.rssKiB > memory {
 		s.book.find("bounds", "lbshipd held %d MiB, %d are allowed", peak.rssKiB>>10, memory>>10)
 	}
-	if peak.files > 400 || peak.threads > 64 {
+	if peak.files > 1500 || peak.threads > 64 {
 		s.book.find("bounds", "lbshipd had %d files open and %d threads", peak.files, peak.threads)
 	}
-	if n := m["go_goroutines"]; n > 300 {
+	if n := m["go_goroutines"]; n > 1500 {
 		s.book.find("bounds", "lbshipd has %v goroutines when all is quiet", n)
 	}
 }
@@ -244,6 +244,10 @@ func (s *scene) summary() string {
 func command(name string, args []string) int {
 	var err error
 	switch name {
+	case "outage":
+		err = outage(args)
+	case "kills":
+		err = kills(args)
 	case "build-clock":
 		err = buildClock(args)
 	default:

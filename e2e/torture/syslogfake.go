@@ -12,7 +12,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 // syslogFake is a syslog server (RFC 5425 with octet counting, or RELP) that
@@ -31,6 +33,7 @@ type syslogFake struct {
 	mu       sync.Mutex
 	listener net.Listener
 	resets   []int64 // when a connection was reset, Unix ns
+	unread   int     // octets that the kernel had accepted and threw away then
 }
 
 func startSyslogFake(tb *bed, name string, conf *tls.Config, relp bool, b *book, c *counts, d *dice) *syslogFake {
@@ -232,9 +235,22 @@ func (h *session) drain() {
 func (s *syslogFake) reset(c *net.TCPConn) {
 	s.mu.Lock()
 	s.resets = append(s.resets, time.Now().UnixNano())
+	s.unread += waiting(c) + 64<<10 // what comes until it is closed, and what is decrypted
 	s.mu.Unlock()
 	c.SetLinger(0)
 	c.Close()
+}
+
+// waiting is how many octets the kernel holds for a connection.
+func waiting(c *net.TCPConn) (n int) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Control(func(fd uintptr) {
+		syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCINQ, uintptr(unsafe.Pointer(&n)))
+	})
+	return n
 }
 
 // messageOf returns MSG of an RFC 5424 message.
