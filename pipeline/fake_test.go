@@ -301,7 +301,7 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 	h.reg = prometheus.NewRegistry()
-	h.sup = New(Options{Log: log, Store: h.store, Registry: h.reg, Host: "node1", Version: "test"})
+	h.sup = New(Options{Log: log, Store: h.store, Registry: h.reg, Host: "node1", Version: "test", DataDir: h.dir})
 	h.sup.makeSource = func(c *config.Source, _ sources.Deps) (sources.Source, string, error) {
 		if h.tapes[c.Name] == nil {
 			return nil, "", errors.New("no such tape")

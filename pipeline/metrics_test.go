@@ -29,7 +29,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 	h.open()
 	h.store.Settle([]positions.Move{{Key: positions.Key{Source: "app", Target: "a", Input: "gone"}, Counts: positions.Counts{Read: 2,
 		Refused: []positions.Refused{{Reason: "too_old", Records: 1}}, Lost: []positions.Lost{{Reason: "vacuumed", Records: 1, Gaps: 1}}}}})
-	h.apply(simpleConfig("app", "a"))
+	h.apply(keepingConfig())
 	h.awaitLines("a", 10)
 	await(t, "the answer", func() bool { return h.row("app", "a").Delivered == 10 })
 	// What a healthy run does not show.
