@@ -146,7 +146,8 @@ type Move struct {
 }
 
 // Settle moves positions and adds to the ledger what that settles, in one
-// step: what is saved holds all of it or nothing. It keeps nothing of moves.
+// step: what is saved holds all of it or nothing. It keeps nothing of moves. A move
+// without an input moves no position: it is of records that were passed before.
 func (s *Store) Settle(moves []Move) {
 	if len(moves) == 0 {
 		return
@@ -156,7 +157,10 @@ func (s *Store) Settle(moves []Move) {
 	defer s.mu.Unlock()
 	for i := range moves {
 		m := &moves[i]
-		s.set(m.Key, m.Position, now)
+		if m.Input != "" {
+			s.set(m.Key, m.Position, now)
+		}
+		s.version++
 		if !m.Counts.IsZero() {
 			r := s.row(Pair{m.Source, m.Target})
 			r.Counts.Add(&m.Counts)
