@@ -136,6 +136,24 @@ type Target struct {
 	QueueBytes Bytes `json:"queueBytes,omitempty" default:"8MiB" min:"1MiB" max:"4GiB"`
 	// Keeps the records that this target refuses for good, in the data directory. Without it they are counted and logged only.
 	DeadLetters *DeadLetters `json:"deadLetters,omitempty"`
+	// Keeps what the target has not answered for on this machine's disk. Without it the sources keep it, which is enough unless they forget too soon.
+	Spool *Spool `json:"spool,omitempty"`
+}
+
+// Spool keeps records on disk that a target has not answered for within a
+// second, so that their sources may forget them: rotate, vacuum, delete. It
+// is in the data directory, under spool/NAME. When it is full, the target falls
+// behind at its sources, as it does without a spool; nothing is dropped.
+//
+//	targets:
+//	  - name: siem
+//	    rsyslog:
+//	      address: logs.example.net:6514
+//	    spool:
+//	      maxBytes: 10GiB
+type Spool struct {
+	// Disk space that it may take.
+	MaxBytes Bytes `json:"maxBytes,omitempty" default:"1GiB" min:"16MiB" max:"1024GiB"`
 }
 
 // LokiTarget pushes to Loki (POST /loki/api/v1/push, protobuf with snappy).

@@ -302,6 +302,7 @@ func (h *house) open() {
 	}
 	h.reg = prometheus.NewRegistry()
 	h.sup = New(Options{Log: log, Store: h.store, Registry: h.reg, Host: "node1", Version: "test", DataDir: h.dir})
+	h.sup.patience = 3 * time.Millisecond
 	h.sup.makeSource = func(c *config.Source, _ sources.Deps) (sources.Source, string, error) {
 		if h.tapes[c.Name] == nil {
 			return nil, "", errors.New("no such tape")

@@ -25,7 +25,8 @@ type book struct {
 
 // bookRow is the book's count for one source. The book's mu guards it.
 type bookRow struct {
-	read int64 // all that the target's lanes were given, that of former daemons included
+	read    int64 // all that the target's lanes were given, that of former daemons included
+	spooled entry // the sum of what is in the spool and not answered
 }
 
 // row finds or makes the row of a source. The book is locked.
@@ -60,12 +61,21 @@ func (t *target) settle(done []item, res *sinks.Result) {
 		if refused != nil {
 			r = refused[i]
 		}
+		if done[i].spooled() {
+			b.answered(t.name, &done[i], r)
+			continue
+		}
 		if mark, moved := l.tracker.ack(done[i].seq, r); moved {
 			l.answered = mark.position
 			b.moves = append(b.moves, positions.Move{Key: l.key, Position: mark.position, Counts: mark.counts})
 		}
 	}
 	// All of an answer in one step: which batch the refused records were in is not known.
+	b.settle()
+}
+
+// settle puts the collected moves into the store. The book is locked.
+func (b *book) settle() {
 	b.store.Settle(b.moves)
 	clear(b.moves)
 	b.moves = b.moves[:0]
@@ -84,14 +94,14 @@ func attribute(done []item, refusals []sinks.Refusal) (refused [][]positions.Ref
 	own := map[string]int{}
 	for i := range done {
 		room[i] = len(done[i].batch.Records) - done[i].own
-		own[done[i].lane.key.Source] += done[i].own
+		own[done[i].source()] += done[i].own
 		own[""] += done[i].own
 	}
 	for _, r := range refusals {
 		left := r.Records
 		for i := range done {
 			// A sink that does not name the source: the first one it can be.
-			if r.Source != "" && r.Source != done[i].lane.key.Source || left == 0 || room[i] == 0 {
+			if r.Source != "" && r.Source != done[i].source() || left == 0 || room[i] == 0 {
 				continue
 			}
 			n := min(left, room[i])
@@ -129,6 +139,10 @@ func (t *target) ledger() map[string]*LedgerRow {
 		row := &LedgerRow{Pair: pair, Counts: b.store.Counts(pair)}
 		row.Read = r.read
 		rows[source] = row
+		c := r.spooled.counts
+		c.Read = 0 // as for what is pending
+		row.Counts.Add(&c)
+		row.InFlight += r.spooled.records
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -65,7 +65,7 @@ var (
 // Metrics lists the specification of every metric of lbshipd itself, in the
 // order of the reference page.
 func Metrics() []Metric {
-	return slices.Concat(ownMetrics(), ledgerMetrics())
+	return slices.Concat(ownMetrics(), ledgerMetrics(), spoolSpecs())
 }
 
 // ownMetrics are those that are counted as things happen.
@@ -114,7 +114,7 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{counters: map[string]*prometheus.CounterVec{}, gauges: map[string]*prometheus.GaugeVec{}}
-	for _, s := range ownMetrics() {
+	for _, s := range slices.Concat(ownMetrics(), spoolSpecs()) {
 		switch s.Kind {
 		case "counter":
 			m.counters[s.Name] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: s.Name, Help: s.Help}, s.Labels)
@@ -190,6 +190,7 @@ type targetMetrics struct {
 	queueBytes, limit, lagSeconds, lagRecords, behind prometheus.Gauge
 	failingClass                                      string // of the series that is 1; used by the sender alone
 	address                                           string // likewise
+	spoolMetrics
 }
 
 func (m *metrics) target(name string) *targetMetrics {
@@ -198,7 +199,7 @@ func (m *metrics) target(name string) *targetMetrics {
 		delivered: m.counter(specDelivered, name), sentBytes: m.counter(specSent, name),
 		miscounted: m.counter(specMiscounted, name),
 		queueBytes: m.gauge(specQueue, name), limit: m.gauge(specLimit, name), lagSeconds: m.gauge(specLagSeconds, name),
-		lagRecords: m.gauge(specLagRecords, name), behind: m.gauge(specBehind, name),
+		lagRecords: m.gauge(specLagRecords, name), behind: m.gauge(specBehind, name), spoolMetrics: m.spool(name),
 	}
 }
 

@@ -40,6 +40,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 	tm.refused("too_old").Inc()
 	tm.lost("vacuumed", 3)
 	tm.adjusted("cut", 1)
+	tm.spoolError("append")
 	tm.using("logs:601")
 	tm.using("logs2:601")
 	tm.request(time.Second, "ok")

@@ -19,8 +19,8 @@ func (t *target) offer(ctx context.Context, it item) bool {
 			t.mu.Unlock()
 			return false
 		}
-		if len(t.items) == 0 || t.bytes+size <= t.limit {
-			it.queued = time.Now()
+		if t.fits(size) {
+			it.queued, it.id = time.Now(), t.nextID()
 			t.items = append(t.items, it)
 			t.bytes += size
 			t.records += int64(len(it.batch.Records))
@@ -39,6 +39,42 @@ func (t *target) offer(ctx context.Context, it item) bool {
 			return false
 		}
 	}
+}
+
+// fits reports whether size bytes more may be queued. With a spool, one half of the
+// queue is for what the sender has, and the other for what comes in, so that the
+// spool can be filled while the target does not answer. t.mu is held.
+func (t *target) fits(size int64) bool {
+	if t.over == nil {
+		return len(t.items) == 0 || t.bytes+size <= t.limit
+	}
+	waiting, bytes := t.waiting()
+	return waiting == 0 || bytes+size <= t.limit/2
+}
+
+// waiting counts the items that the sender has not taken yet, and their bytes. t.mu is held.
+func (t *target) waiting() (n int, bytes int64) {
+	head := t.inFlight
+	if t.over != nil {
+		head = max(head, t.over.loaded)
+	}
+	bytes = t.bytes
+	for i := range t.items[:head] {
+		bytes -= int64(t.items[i].batch.Size())
+	}
+	return len(t.items) - head, bytes
+}
+
+// nextID numbers the items. t.mu is held.
+func (t *target) nextID() uint64 {
+	t.lastID++
+	return t.lastID
+}
+
+// freed wakes those who wait for space. t.mu is held.
+func (t *target) freed() {
+	close(t.space)
+	t.space = make(chan struct{})
 }
 
 func (t *target) signal() {
@@ -64,6 +100,7 @@ func (t *target) discard() {
 func (t *target) gather(ctx context.Context, batches []*record.Batch) []*record.Batch {
 	var timer *time.Timer
 	for ctx.Err() == nil {
+		t.refill(ctx)
 		var enough bool
 		var oldest time.Time
 		var closing bool
@@ -100,8 +137,18 @@ func (t *target) gather(ctx context.Context, batches []*record.Batch) []*record.
 func (t *target) peek(batches []*record.Batch) (_ []*record.Batch, enough bool, oldest time.Time, closing bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var lines int64
-	for i := range t.items {
+	defer func() {
+		if t.inFlight != len(batches) && t.over != nil {
+			t.freed() // what the sender has leaves its half of the queue to others
+		}
+		t.inFlight = len(batches)
+	}()
+	head := t.items
+	if t.over.backlog() {
+		head = head[:t.over.loaded] // the rest comes behind what is still in the spool
+	}
+	var lines, size int64
+	for i := range head {
 		if i == 0 {
 			oldest = t.items[0].queued
 		}
@@ -109,9 +156,13 @@ func (t *target) peek(batches []*record.Batch) (_ []*record.Batch, enough bool, 
 		if lines += t.items[i].batch.ReadBytes; lines >= int64(t.batching.Bytes) {
 			return batches, true, oldest, t.closing
 		}
+		if size += int64(t.items[i].batch.Size()); t.over != nil && size >= t.limit/2 {
+			return batches, true, oldest, t.closing
+		}
 	}
 	// A queue that is full before a Send is will not get fuller.
-	return batches, len(batches) > 0 && t.bytes >= t.limit-fullSlack, oldest, t.closing
+	full := t.bytes >= t.limit-fullSlack || t.over != nil && size >= t.limit/4 || t.over.backlog()
+	return batches, len(batches) > 0 && full, oldest, t.closing
 }
 
 // ack takes the answered items out of the queue, and into the ledger.
@@ -126,14 +177,16 @@ func (t *target) ack(res *sinks.Result) {
 	rest := copy(t.items, t.items[n:])
 	clear(t.items[rest:])
 	t.items = t.items[:rest]
+	t.inFlight -= n
+	t.over.unload(n)
 	for i := range done {
 		t.bytes -= int64(done[i].batch.Size())
 		t.records -= int64(len(done[i].batch.Records))
 	}
-	close(t.space)
-	t.space = make(chan struct{})
+	t.freed()
 	t.mu.Unlock()
 	t.settle(done, res)
+	t.answeredSpool(done)
 	for i := range done {
 		done[i].batch.Release()
 	}

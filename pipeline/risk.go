@@ -141,10 +141,19 @@ func addRisk(found map[positions.Pair]AtRisk, pair positions.Pair, risk sources.
 func (t *target) lag(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.items) == 0 {
-		return 0
+	return t.lagNow(now)
+}
+
+// lagNow is lag with t.mu held.
+func (t *target) lagNow(now time.Time) time.Duration {
+	var lag time.Duration
+	if len(t.items) > 0 {
+		lag = now.Sub(t.items[0].queued)
 	}
-	return now.Sub(t.items[0].queued)
+	if t.over.backlog() {
+		lag = max(lag, now.Sub(t.over.spool.Stats().Oldest))
+	}
+	return lag
 }
 
 // answeredTo is the position up to which the target has answered.

@@ -46,6 +46,8 @@ type TargetStatus struct {
 	Lag        time.Duration // how long the oldest of them has been queued
 	Dead       error         // why its dead letters cannot be kept, if they cannot
 	Start      error         // why the place where it starts (startAt) is not found yet, if it is not
+
+	Spool SpoolStatus
 }
 
 // Status returns what runs now.
@@ -82,7 +84,7 @@ func (t *target) status(now time.Time) TargetStatus {
 	defer t.mu.Unlock()
 	f := t.failure
 	return TargetStatus{Name: t.name, Kind: t.kind, Class: f.Class, Err: f.Err, Since: f.Since, NextTry: f.NextTry,
-		Queued: t.records, QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag, Dead: t.dead.err()}
+		Queued: t.records + t.onDisk(), QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag, Dead: t.dead.err(), Spool: t.spoolState()}
 }
 
 // Reasons lists, in words, what is not as it should be.
@@ -102,6 +104,12 @@ func (st *Status) Reasons() []string {
 	for _, t := range st.Targets {
 		if t.Err != nil {
 			reasons = append(reasons, "target \""+t.Name+"\" takes no records since "+t.Since.UTC().Format(time.RFC3339)+": "+firstLine(t.Err))
+		}
+		if t.Spool.Err != nil {
+			reasons = append(reasons, "target \""+t.Name+"\": its spool cannot be written, records stay at their sources: "+firstLine(t.Spool.Err))
+		}
+		if t.Spool.Full {
+			reasons = append(reasons, "target \""+t.Name+"\": its spool is full, records stay at their sources")
 		}
 	}
 	for _, t := range st.Targets {

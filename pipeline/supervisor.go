@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -33,7 +34,7 @@ type Options struct {
 	Registry prometheus.Registerer
 	Host     string // this node's name
 	Version  string
-	DataDir  string // where dead letters are kept; empty: nowhere
+	DataDir  string // where dead letters and spools are kept; empty: nowhere
 }
 
 // Supervisor runs a configuration and changes it while it runs.
@@ -46,6 +47,8 @@ type Supervisor struct {
 	host    string
 	dataDir string
 	metrics *metrics
+
+	patience time.Duration // spoolAfter; tests have less
 
 	// The registries; tests put their own in.
 	makeSource func(*config.Source, sources.Deps) (sources.Source, string, error)
@@ -73,6 +76,7 @@ type Supervisor struct {
 func New(o Options) *Supervisor {
 	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, dataDir: o.DataDir, metrics: newMetrics(o.Registry), cfg: &config.Config{},
 		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, risks: riskWatch{told: map[positions.Pair]riskTale{}}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
+	s.patience = spoolAfter
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
@@ -216,6 +220,7 @@ func (s *Supervisor) swap(p *plan) {
 		each(s.sourceList(), func(r *sourceRun) { r.setTargets(staying) })
 		each(oldTargets, s.drain)
 	}
+	each(slices.Collect(maps.Values(p.targets)), s.openSpool)
 	s.mu.Lock()
 	for name, t := range p.targets {
 		t.takeOver(s.leaving[name])

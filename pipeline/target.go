@@ -12,6 +12,7 @@ import (
 	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
+	"github.com/lbshipd/lbshipd/spool"
 )
 
 // Waits between tries to a target that does not take what it is given.
@@ -32,7 +33,21 @@ type item struct {
 	seq    uint64
 	own    int // records in the batch that lbshipd itself has added
 	queued time.Time
+	id     uint64 // among all items that the target ever had
+
+	frame spool.Frame // where it is in the spool; zero: nowhere
+	entry entry       // what the ledger is to hold of it, if it is in the spool
 }
+
+// source names the source of the item's records.
+func (it *item) source() string {
+	if it.lane != nil {
+		return it.lane.key.Source
+	}
+	return it.batch.Origin.Source
+}
+
+func (it *item) spooled() bool { return it.frame.Number > 0 }
 
 // target is one configured target at work: its queue, its sender, its lanes.
 //
@@ -63,6 +78,12 @@ type target struct {
 	lanes   map[laneKey]*lane
 	failure sinkFailure
 	starts  map[string]start // by source: where it begins with what is there
+
+	// With a spool; guarded by mu.
+	inFlight int       // items at the head of the queue that the sender has
+	lastID   uint64    // of an item
+	over     *overflow // nil: there is no spool
+	spoolErr error     // why there is none although it is configured
 
 	book   book                 // its mu is taken before mu
 	before map[laneKey]heldBack // by the target that this one has replaced; immutable once it runs
@@ -156,7 +177,7 @@ func (t *target) abort() { t.abortOnce.Do(func() { close(t.aborted) }) }
 func (t *target) queued() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.records
+	return t.records + t.onDisk()
 }
 
 // usesFields reports whether the sink does anything with fields.
@@ -179,25 +200,31 @@ func (t *target) run(parent context.Context, closeWithin time.Duration) {
 		}
 	}()
 	t.dead.open(t.log)
+	spilling, stopSpilling := context.WithCancel(ctx)
+	var spillers sync.WaitGroup
+	spillers.Go(func() { t.overflowing(spilling) })
 	var batches []*record.Batch
 	for {
 		batches = t.gather(ctx, batches[:0])
-		if len(batches) == 0 {
+		if len(batches) == 0 || !t.deliver(ctx, batches) {
 			break
 		}
-		t.deliver(ctx, batches)
 	}
+	stopSpilling()
+	spillers.Wait()
 	closing, closed := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
 	defer closed()
 	if err := t.sink.Close(closing); err != nil {
 		t.log.Warn("target was not closed cleanly", "error", err)
 	}
 	t.dead.close()
+	t.spillAll()
 	t.discard()
 }
 
-// deliver sends until the target has answered for all of batches, or ctx ends.
-func (t *target) deliver(ctx context.Context, batches []*record.Batch) {
+// deliver sends until the target has answered for all of batches; false if that
+// is not to be waited for any more.
+func (t *target) deliver(ctx context.Context, batches []*record.Batch) bool {
 	wait := backoff.Backoff{Min: retryMin, Max: retryMax}
 	for len(batches) > 0 {
 		res, err := t.sink.Send(ctx, batches)
@@ -210,21 +237,23 @@ func (t *target) deliver(ctx context.Context, batches []*record.Batch) {
 		batches = batches[res.Batches:]
 		if err == nil && len(batches) == 0 {
 			t.recovered()
-			return
+			return true
 		}
 		if err == nil {
 			err = errors.New("the sink left batches unanswered without an error")
 		}
 		if ctx.Err() != nil {
-			return
+			return false
 		}
 		if res.Batches > 0 {
 			wait.Reset()
 		}
-		if !sleep(ctx, t.failed(err, wait.Next())) {
-			return
+		delay := t.failed(err, wait.Next())
+		if t.leavesToSpool() || !sleep(ctx, delay) {
+			return false
 		}
 	}
+	return true
 }
 
 // failed notes a failure and returns how long to wait: the target's own wish
@@ -284,12 +313,9 @@ func (t *target) account(res *sinks.Result) {
 func (t *target) sample(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lag := 0.0
-	if len(t.items) > 0 {
-		lag = now.Sub(t.items[0].queued).Seconds()
-	}
-	t.metrics.lagSeconds.Set(lag)
-	t.metrics.lagRecords.Set(float64(t.records))
+	t.metrics.lagSeconds.Set(t.lagNow(now).Seconds())
+	t.metrics.lagRecords.Set(float64(t.records + t.onDisk()))
+	t.sampleSpool()
 	t.metrics.queueBytes.Set(float64(t.bytes))
 }
 

@@ -90,5 +90,24 @@ func (t *tracker) ack(seq uint64, refused []positions.Refused) (mark low, moved 
 	return mark, moved
 }
 
+// entryOf returns what the ledger is to hold of a batch that waits for its
+// answer; false if it does not.
+func (t *tracker) entryOf(seq uint64) (entry, bool) {
+	if seq < t.first || seq >= t.first+uint64(len(t.pending)) || t.pending[seq-t.first].done {
+		return entry{}, false
+	}
+	return t.pending[seq-t.first].entry.own(), true
+}
+
+// spooled notes that a batch is on disk, and what the ledger is to hold of it
+// as well: only its position is left here.
+func (t *tracker) spooled(seq uint64) (mark low, moved bool) {
+	if _, ok := t.entryOf(seq); !ok {
+		return low{}, false
+	}
+	t.pending[seq-t.first].entry = entry{}
+	return t.ack(seq, nil)
+}
+
 // idle reports whether everything is answered.
 func (t *tracker) idle() bool { return len(t.pending) == 0 }

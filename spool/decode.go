@@ -29,9 +29,13 @@ type frameInfo struct {
 // decode fills b, which is fresh, from p, which must live as long as b.
 func (d *decoder) decode(b *record.Batch, p []byte) (frameInfo, error) {
 	r := &cutter{rest: p}
-	info, count, err := d.head(b, r)
+	info, err := d.head(b, r)
 	if err != nil {
 		return info, err
+	}
+	count := r.count(9)
+	if r.bad {
+		return info, fmt.Errorf("number of records: %w", errPayload)
 	}
 	var time, offset int64
 	var header *record.Header
@@ -60,22 +64,21 @@ func (d *decoder) decode(b *record.Batch, p []byte) (frameInfo, error) {
 	return info, nil
 }
 
-// head reads what stands in front of the records, and how many follow.
-func (d *decoder) head(b *record.Batch, r *cutter) (info frameInfo, records int, err error) {
+// head reads what stands in front of the records.
+func (d *decoder) head(b *record.Batch, r *cutter) (info frameInfo, err error) {
 	if v := r.byte(); v != payloadVersion {
-		return info, 0, fmt.Errorf("version %d of the payload is not known", v)
+		return info, fmt.Errorf("version %d of the payload is not known", v)
 	}
 	info.appended = int64(r.fixed64())
 	origin := r.bytes()
 	b.Before, b.After = record.Position(r.bytes()), record.Position(r.bytes())
 	b.Read, b.ReadBytes, b.Filtered = int(r.uint()), int64(r.uint()), int(r.uint())
 	info.notes = r.bytes()
-	records = r.count(8)
 	if r.bad {
-		return info, 0, fmt.Errorf("head of the batch: %w", errPayload)
+		return info, fmt.Errorf("head of the batch: %w", errPayload)
 	}
 	b.Origin, err = d.origin(origin)
-	return info, records, err
+	return info, err
 }
 
 func (d *decoder) origin(p []byte) (*record.Origin, error) {

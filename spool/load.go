@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/lbshipd/lbshipd/record"
 )
 
 // load finds out what is in the directory.
@@ -35,7 +33,6 @@ func (s *Spool) load() error {
 			s.at.answered, s.at.record = first.frame-1, first.record
 		}
 	}
-	s.findTails(files)
 	s.read.frame, s.read.record = s.at.answered+1, s.at.record
 	s.firstAppended()
 	s.openCursor()
@@ -192,67 +189,6 @@ func (s *Spool) cutTail(seg *segment) Frame {
 		seg.size = good
 	}
 	return end
-}
-
-// findTails walks over what was appended after o.Since.
-func (s *Spool) findTails(files []FileInfo) {
-	if s.o.Since.IsZero() {
-		return
-	}
-	changed := map[string]time.Time{}
-	for _, f := range files {
-		changed[filepath.Join(s.dir, f.Name)] = f.Changed
-	}
-	at := map[[2]string]int{}
-	for i, seg := range s.segments {
-		if changed[seg.path].Before(s.o.Since) {
-			continue
-		}
-		s.eachPayload(i, func(b *record.Batch, info frameInfo) {
-			when := time.Unix(0, info.appended)
-			if when.Before(s.o.Since) {
-				return
-			}
-			t := Tail{b.Origin.Source, b.Origin.Input, string(b.After), when}
-			key := [2]string{t.Source, t.Input}
-			if j, ok := at[key]; ok {
-				s.tails[j] = t
-				return
-			}
-			at[key] = len(s.tails)
-			s.tails = append(s.tails, t)
-		})
-	}
-}
-
-// eachPayload decodes the heads of the frames of segment i that verify.
-func (s *Spool) eachPayload(i int, visit func(*record.Batch, frameInfo)) {
-	seg := s.segments[i]
-	f, err := s.fs.OpenFile(seg.path, os.O_RDONLY)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	scan := scanner{f: f, id: seg.id, end: seg.size}
-	if i+1 < len(s.segments) {
-		scan.stop = s.segments[i+1].id.frame
-	}
-	var buf []byte
-	scan.walk(func(v found) bool {
-		if v.damaged {
-			return true
-		}
-		buf = append(buf[:0], make([]byte, v.head.size)...)
-		if _, err := f.ReadAt(buf, v.at+frameHeader); err != nil {
-			return true
-		}
-		b := record.NewBatch()
-		if info, _, err := s.dec.head(b, &cutter{rest: buf}); err == nil {
-			visit(b, info)
-		}
-		b.Release()
-		return true
-	})
 }
 
 // firstAppended finds out how old the oldest unanswered frame is.

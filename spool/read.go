@@ -53,7 +53,7 @@ type place struct {
 }
 
 // Next fills b, which is fresh, with the next batch. io.EOF says that all was
-// given. A *LossError, with a batch that lies behind the loss or without one, says what cannot
+// given, up to the frame that it comes with. A *LossError, with a batch that lies behind the loss or without one, says what cannot
 // be read any more; it is told once. Any other error is the disk's: calling
 // again tries again.
 func (s *Spool) Next(b *record.Batch) (Given, error) {
@@ -65,7 +65,7 @@ func (s *Spool) Next(b *record.Batch) (Given, error) {
 		}
 		r := &s.read
 		if r.frame >= p.end {
-			return Given{}, loss.or(io.EOF)
+			return Given{Frame: Frame{p.end - 1, p.endRecord}}, loss.or(io.EOF)
 		}
 		if p.seg == nil {
 			// Nothing follows, and still there was more.

@@ -23,9 +23,6 @@ type Options struct {
 	// SegmentBytes is the size at which a segment is ended. Default: a 16th of
 	// MaxBytes, at least 1 MiB and at most 64 MiB.
 	SegmentBytes int64
-	// Since lets Open tell the newest position of each input, of frames that
-	// were appended after this time.
-	Since time.Time
 	// Event is told what happened that somebody should know. May be nil. It
 	// must not call back.
 	Event func(Event)
@@ -65,13 +62,6 @@ func (e *LossError) Error() string {
 	return fmt.Sprintf("%d records lost in the spool: %s", e.Records, e.Detail)
 }
 
-// Tail is the newest position of one input in the spool.
-type Tail struct {
-	Source, Input string
-	After         string
-	Appended      time.Time
-}
-
 // segment is one file.
 type segment struct {
 	id   segmentID
@@ -79,8 +69,8 @@ type segment struct {
 	size int64 // what of it counts
 }
 
-// Spool is a queue of batches on disk. Append is called by one goroutine, Next,
-// Answered and Passed by one; both may be the same. Stats may be called by anyone.
+// Spool is a queue of batches on disk. Append is called by one goroutine at a
+// time, and Next by one; all else is safe for concurrent use.
 //
 // Life: Open reads what is there; Close ends it. One process at a time has a
 // directory open: the caller sees to that.
@@ -102,7 +92,6 @@ type Spool struct {
 	passed    uint64
 	oldest    time.Time // when the first unanswered frame was appended, as far as known
 	curErr    error
-	tails     []Tail
 	closed    bool
 }
 
@@ -136,8 +125,14 @@ func (s *Spool) event(e Event) {
 	}
 }
 
-// Tails returns the newest position of each input, as Open has found them.
-func (s *Spool) Tails() []Tail { return s.tails }
+// Dir is the spool's directory.
+func (s *Spool) Dir() string { return s.dir }
+
+// Exists reports whether there is a spool at dir that may hold records.
+func Exists(dir string) bool {
+	files, err := (OS{}).List(dir)
+	return err != nil && !errors.Is(err, os.ErrNotExist) || len(files) > 0
+}
 
 // Stats is what a spool holds.
 type Stats struct {

@@ -22,11 +22,12 @@ var allowed = map[string][]string{
 	"parse":     {"record"},
 	"config":    {"record", "internal"},
 	"positions": {"record", "internal"},
+	"spool":     {"record"},
 	"sources":   {"record", "config", "positions", "internal"},
 	"sinks":     {"record", "config", "internal"},
-	"pipeline":  {"record", "config", "positions", "deadletters", "sources", "parse", "sinks", "internal"},
+	"pipeline":  {"record", "config", "positions", "deadletters", "spool", "sources", "parse", "sinks", "internal"},
 	"admin":     {"record", "config", "positions", "pipeline", "internal"},
-	"cmd":       {"record", "config", "positions", "deadletters", "sources", "parse", "sinks", "pipeline", "admin", "internal"},
+	"cmd":       {"record", "config", "positions", "deadletters", "spool", "sources", "parse", "sinks", "pipeline", "admin", "internal"},
 
 	"deadletters": {"record", "internal"},
 }

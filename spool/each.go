@@ -1,0 +1,82 @@
+package spool
+
+import (
+	"os"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+)
+
+// headBytes is how much of a payload is read at first to learn what its batch is.
+const headBytes = 1 << 10
+
+// Head is what a frame says of its batch without the records.
+type Head struct {
+	Frame
+	Origin   *record.Origin
+	Before   record.Position
+	After    record.Position
+	Records  int
+	Appended time.Time
+	Notes    []byte // valid during the call
+}
+
+// Each calls visit for each frame that is not answered and whose header
+// verifies, in order. It costs one or two small reads for each, and is to be called before Next.
+func (s *Spool) Each(visit func(Head)) {
+	s.mu.Lock()
+	segments, from := append([]*segment(nil), s.segments...), s.at.answered+1
+	s.mu.Unlock()
+	for i, seg := range segments {
+		stop := uint64(0)
+		if i+1 < len(segments) {
+			stop = segments[i+1].id.frame
+		}
+		if stop > 0 && stop <= from {
+			continue
+		}
+		f, err := s.fs.OpenFile(seg.path, os.O_RDONLY)
+		if err != nil {
+			continue // Next tells
+		}
+		s.eachIn(f, &scanner{f: f, id: seg.id, end: seg.size, stop: stop}, func(h Head) {
+			if h.Number >= from {
+				from = h.Number + 1
+				visit(h)
+			}
+		})
+		f.Close()
+	}
+}
+
+// eachIn visits the frames of one segment.
+func (s *Spool) eachIn(f File, scan *scanner, visit func(Head)) {
+	var buf []byte
+	for at := int64(segmentHeader); at < scan.end; {
+		h, ok, err := scan.head(at)
+		if err != nil {
+			return // Next tells
+		}
+		if !ok {
+			at = scan.resync(at + 1)
+			continue
+		}
+		for want := min(int(h.size), headBytes); ; want = int(h.size) {
+			buf = append(buf[:0], make([]byte, want)...)
+			if n, err := f.ReadAt(buf, at+frameHeader); n < want && err != nil {
+				break
+			}
+			b := record.NewBatch()
+			info, err := s.dec.head(b, &cutter{rest: buf})
+			if err == nil {
+				visit(Head{Frame: Frame{h.frame, h.next()}, Origin: b.Origin, Before: b.Before, After: b.After,
+					Records: int(h.records), Appended: time.Unix(0, info.appended), Notes: info.notes})
+			}
+			b.Release()
+			if err == nil || want == int(h.size) {
+				break
+			}
+		}
+		at += frameHeader + int64(h.size)
+	}
+}
