@@ -82,19 +82,6 @@ func TestRealRefusedRecords(t *testing.T) {
 	}
 }
 
-// settleLoki makes Loki show everything it has: lines that are hours behind the
-// newest one of their stream appear only once they are in its store.
-func settleLoki(t *testing.T, l *testbed.Loki) {
-	t.Helper()
-	res, err := http.Post(l.URL+"/flush", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	l.Stop()
-	l.Start()
-}
-
 // refusedRecords holds what is said to be refused against what Loki has.
 func refusedRecords(t *testing.T, c refusalCase, keep, settle bool) {
 	l := testbed.StartLoki(t, testbed.LokiOptions{Limits: c.limits})
@@ -112,7 +99,7 @@ func refusedRecords(t *testing.T, c refusalCase, keep, settle bool) {
 	}
 
 	if settle {
-		settleLoki(t, l)
+		l.Flush()
 	}
 	stored := map[string]bool{}
 	for _, e := range l.Query(t, testbed.LokiQuery{Query: `{c="x"}`}) {
