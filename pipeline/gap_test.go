@@ -4,13 +4,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sources"
 )
 
 func TestGapIsAnnouncedInTheStream(t *testing.T) {
 	b := batchOf(5, "first behind the gap", "second")
-	announce(b, &sources.GapError{Reason: "vacuumed", Records: 1234, Detail: "between x and y"})
-	if got := shown(b); len(got) != 3 || !strings.Contains(got[0], "warning lbshipd: 1234 records lost before they could be read: vacuumed: between x and y") ||
+	b.Origin = &record.Origin{Kind: "journald"}
+	announce(b, &sources.GapError{Reason: "vacuumed", Records: 1234, Detail: "between x and y: journal vacuumed"})
+	if got := shown(b); len(got) != 3 || !strings.Contains(got[0], "warning lbshipd: 1,234 entries lost between x and y: journal vacuumed") ||
 		!strings.HasSuffix(got[1], "first behind the gap") || !strings.HasSuffix(got[2], "second") {
 		t.Errorf("got %q", got)
 	}
@@ -18,8 +20,13 @@ func TestGapIsAnnouncedInTheStream(t *testing.T) {
 		t.Errorf("gap record: %+v", b.Records[0])
 	}
 	b = batchOf(0)
-	announce(b, &sources.GapError{Reason: "truncated", Bytes: 10})
-	if got := shown(b); len(got) != 1 || !strings.Contains(got[0], "at least 10 bytes lost") {
+	announce(b, &sources.GapError{Reason: "truncated", Bytes: 10, Detail: "it was"})
+	if got := shown(b); len(got) != 1 || !strings.Contains(got[0], "lbshipd: at least 10 bytes lost: truncated: it was") {
 		t.Errorf("got %q", got)
+	}
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
+		if got := grouped(n); got != want {
+			t.Errorf("%d is written %s", n, got)
+		}
 	}
 }

@@ -72,7 +72,7 @@ func (f *file) readItems(buf []uint64, arr, i, n uint64) ([]uint64, error) {
 	size := f.itemSize()
 	n = min(n, chunkItems)
 	m, err := f.pread(raw[:n*size], arr+arrayItems+i*size)
-	if err != nil {
+	if err != nil && uint64(m) < size {
 		return buf[:0], err
 	}
 	buf = buf[:0]

@@ -60,6 +60,7 @@ type file struct {
 	// hashBroken: the hash tables cannot be trusted.
 	hashBroken bool
 
+	family *family
 	scan   entryWalker
 	prio   priorities
 	stream stream
@@ -103,7 +104,7 @@ func keyOf(st os.FileInfo) fileKey {
 
 func (f *file) readHeader(h *header) error {
 	var b [headerMaxSize]byte
-	n, err := f.fd.ReadAt(b[:], 0)
+	n, err := f.readAt(b[:], 0)
 	f.preads++
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("reading the header: %w", err)
@@ -143,11 +144,26 @@ func (f *file) pread(p []byte, off uint64) (int, error) {
 		return 0, errBeyond
 	}
 	f.preads++
-	n, err := f.fd.ReadAt(p, int64(off))
+	n, err := f.readAt(p, int64(off))
 	if err == io.EOF {
 		err = nil
 	}
 	return n, err
+}
+
+// badDisk, set by tests, tells how much of a read succeeds and why no more.
+var badDisk func(path string, off int64, n int) (int, error)
+
+func (f *file) readAt(p []byte, off int64) (int, error) {
+	if badDisk == nil {
+		return f.fd.ReadAt(p, off)
+	}
+	n, bad := badDisk(f.path, off, len(p))
+	m, err := f.fd.ReadAt(p[:n], off)
+	if err == nil {
+		err = bad
+	}
+	return m, err
 }
 
 // view returns n bytes at off. They are valid until the next view; n is at
@@ -211,7 +227,7 @@ func (f *file) fillFrom(w *window, start, off, n, size uint64) ([]byte, error) {
 		w.buf = make([]byte, 0, max(size, farBytes))
 	}
 	m, err := f.pread(w.buf[:size], start)
-	if err != nil {
+	if err != nil && off+n > start+uint64(m) { // else the disk is bad behind it
 		w.buf = w.buf[:0]
 		return nil, err
 	}

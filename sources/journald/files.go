@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"slices"
 	"time"
-
-	"github.com/lbshipd/lbshipd/sources"
 )
 
 // rescan lists the directories and takes up what is new.
@@ -85,6 +83,7 @@ func (j *journal) cannotOpen(path string, now time.Time, err error) {
 	if !known && errors.Is(err, fs.ErrPermission) {
 		// That does not pass by itself in a moment.
 		since, known = now.Add(-rescanAfter), true
+		j.hidden = true
 		err = fmt.Errorf("%w: run lbshipd as root or with the group systemd-journal", err)
 	}
 	if !known {
@@ -112,13 +111,17 @@ func (j *journal) take(f *file, first bool) {
 	if j.matcher != nil {
 		f.stream.match = &fileMatch{m: j.matcher}
 	}
-	f.state.live = true
+	f.state.live, f.state.fresh, j.fresh = true, true, true
+	f.family = j.familyOf(f)
 	j.taken++
 	f.salt = j.taken * 0x2545f4914f6cdd1d
 	f.settle()
 	if !first {
 		if from := j.placeOf(f); from != nil {
 			f.seekAfter(from)
+			if l, ok := f.entryBefore(f.scan.idx); ok && j.last.seqnumID != f.hdr.seqnumID {
+				f.family.top = max(f.family.top, l.seqnum)
+			}
 		}
 	}
 	j.files[f.key] = f
@@ -222,15 +225,18 @@ func (j *journal) use(f *file) error {
 
 // lost tells that a file vanished while it was put aside.
 func (j *journal) lost(f *file, err error) {
-	left := int64(f.stream.limit) - int64(f.scan.idx)
-	if left <= 0 || j.matcher != nil || f.stream.bulk {
-		left = 0
-	}
 	if f.stream.drained {
 		return
 	}
-	j.gaps = append(j.gaps, &sources.GapError{Reason: "vacuumed", Records: left,
-		Detail: fmt.Sprintf("journal file %s was removed before it was read: %v", f.path, err)})
+	taken := uint64(0)
+	if f.state.inHeap {
+		taken = 1
+	}
+	if isGone(err) {
+		j.miss(f, taken, "vacuumed", "journal vacuumed")
+		return
+	}
+	j.miss(f, taken, "unreadable", fmt.Sprintf("journal file %s cannot be read: %v", f.path, err))
 }
 
 func (j *journal) touch(f *file) {

@@ -2,6 +2,7 @@ package journald
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/lbshipd/lbshipd/sources"
@@ -41,6 +42,12 @@ type journal struct {
 	hasLast  bool
 	lastFile *file
 	gaps     []*sources.GapError
+
+	families map[familyKey]*family
+	fresh    bool  // there are files that missed has not looked at
+	hidden   bool  // there are files that may not be read: numbers are missing for that
+	seam     *seam // entries are known to be missing behind the last one
+	ioErr    error // why the last look at a file could not be taken
 }
 
 // fencePost bounds what may be given of the files that share a source of
@@ -58,6 +65,7 @@ type fileState struct {
 	fenced  bool // the fence holds for it
 	inHeap  bool
 	gone    time.Time // when its name vanished
+	fresh   bool      // missed has not looked at it
 	used    uint64    // the journal's clock when it was used last
 }
 
@@ -65,6 +73,8 @@ func newJournal(dirs *directories, m *matcher, limit int, tell func(string, uint
 	j := &journal{dirs: dirs, matcher: m, files: map[fileKey]*file{}, failing: map[string]time.Time{}, tell: tell}
 	j.walkDeps = walkDeps{z: &inflater{limit: limit}, now: time.Now}
 	j.damaged = func(f *file, off uint64, reason string, err error) { tell(f.path, off, reason, err) }
+	j.walkDeps.vacuumed = j.vacuumed
+	j.walkDeps.unreadable = func(f *file, err error) { j.ioErr = fmt.Errorf("reading journal file %s: %w", f.path, err) }
 	return j
 }
 
@@ -82,6 +92,11 @@ func (j *journal) begin(from *location) (*sources.GapError, error) {
 	}
 	j.last, j.hasLast = j.from, true
 	for _, f := range j.order {
+		if f.hdr.seqnumID == j.from.seqnumID && !j.from.noSeqnum {
+			f.family.top, f.family.last = j.from.seqnum, j.from
+		}
+	}
+	for _, f := range j.order {
 		if err := j.use(f); err == nil {
 			f.seekAfter(&j.from)
 		}
@@ -91,7 +106,7 @@ func (j *journal) begin(from *location) (*sources.GapError, error) {
 
 // refresh learns what was written since, so that next has something to give.
 func (j *journal) refresh() {
-	j.torn = false
+	j.torn, j.ioErr = false, nil
 	if j.dirs.changed(j.now()) {
 		j.rescan(false)
 	}
@@ -112,6 +127,7 @@ func (j *journal) refresh() {
 	if live > 1 {
 		j.look()
 	}
+	j.missed()
 	for _, f := range j.order {
 		j.publish(f)
 	}
@@ -134,7 +150,7 @@ func (j *journal) look() int {
 			if err == errReplaced {
 				j.replace(f)
 			}
-			if errors.Is(err, errCorrupt) && f.state.gone.IsZero() {
+			if errors.Is(err, errCorrupt) && f.state.gone.IsZero() && !f.vanished() {
 				j.tell(f.path, 0, "corrupt-header", err)
 				f.state.live = false
 			}
@@ -202,7 +218,12 @@ func (j *journal) next() *file {
 	for len(j.heap) > 0 {
 		f := j.heap[0]
 		head := &f.stream.head.loc
-		if j.hasLast && f != j.lastFile && head.compare(&j.last) == 0 {
+		if f.broken {
+			j.pop() // went with another one
+			continue
+		}
+		if j.hasLast && f != j.lastFile && (head.compare(&j.last) == 0 || j.isCopy(f, head)) {
+			f.family.top = max(f.family.top, head.seqnum)
 			j.pop() // the same entry, from another file
 			continue
 		}

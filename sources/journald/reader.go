@@ -2,11 +2,11 @@ package journald
 
 import (
 	"encoding/binary"
-	"errors"
 	"strconv"
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
 )
 
 const (
@@ -38,6 +38,8 @@ type Reader struct {
 	gave     time.Time // when there was an entry last
 	poll     time.Duration
 
+	behind  *sources.GapError // lies between the last batch and the next
+	failed  failedEntry
 	headers headerCache
 	marks   []mark // of the records in the batch being filled
 	bytes   int
@@ -108,57 +110,10 @@ func (r *Reader) Read(b *record.Batch) error {
 		r.j.gaps = r.j.gaps[1:]
 		return gap
 	}
+	if b.Read == 0 {
+		return r.j.ioErr
+	}
 	return nil
-}
-
-// fill takes entries into b and reports whether there were any.
-func (r *Reader) fill(b *record.Batch) bool {
-	r.full = false
-	refreshed := false
-	for b.Read < batchEntries && len(b.Records) < batchRecords && r.bytes < batchBytes {
-		f := r.j.next()
-		if f == nil {
-			if refreshed {
-				return b.Read > 0
-			}
-			r.j.refresh()
-			refreshed = true
-			continue
-		}
-		r.take(b, f)
-		r.j.given(f)
-		r.j.pop()
-	}
-	r.full = true
-	return b.Read > 0
-}
-
-// take makes a record of the head of f.
-func (r *Reader) take(b *record.Batch, f *file) {
-	e := &f.stream.head
-	b.Read++
-	if r.minLevel != record.LevelUnknown {
-		f.prio.resolve(f, r.cache.z)
-		if !f.prio.level(e.items).Passes(r.minLevel) {
-			b.Filtered++
-			return
-		}
-	}
-	if r.j.use(f) != nil {
-		return
-	}
-	rec := b.Add()
-	rec.Time = int64(e.loc.realtime) * 1000
-	r.decode(b, rec, f, e)
-	if r.minLevel != record.LevelUnknown && !rec.Level.Passes(r.minLevel) {
-		// A damaged hash table hid the level until now.
-		b.Records = b.Records[:len(b.Records)-1]
-		b.Filtered++
-		return
-	}
-	r.marks = append(r.marks, mark{f, e.loc.boot, e.loc.seqnum, e.loc.realtime, e.loc.monotonic, e.loc.xor})
-	b.ReadBytes += int64(len(rec.Line))
-	r.bytes += len(rec.Line) + 64
 }
 
 // decode fetches the entry's data objects.
@@ -215,17 +170,6 @@ func (r *Reader) setMessage(b *record.Batch, rec *record.Record, d *datum) {
 	}
 	rec.Line = b.Copy(value)
 	rec.Message = rec.Line
-}
-
-func (r *Reader) badData(f *file, off uint64, err error) {
-	reason := "corrupt-data"
-	switch {
-	case errors.Is(err, errTooLarge):
-		reason = "too-large"
-	case !errors.Is(err, errCorrupt):
-		reason = "read-error"
-	}
-	r.j.damaged(f, off, reason, err)
 }
 
 // withoutMessage makes the line of an entry that has no MESSAGE.

@@ -11,7 +11,7 @@ import (
 //
 //   - The entry is there: nothing is missing.
 //   - Its sequence number is below all there are: the journal was vacuumed past
-//     it. A GapError counts the numbers in between; reading goes on behind them.
+//     it. The numbers in between are counted; reading goes on behind them.
 //   - Its number belongs to another entry now, or was not given out yet: after a
 //     power failure journald numbers anew what it had not yet synced. Time decides.
 //   - Nothing is left of that journal: reading goes on at the next entry by time,
@@ -47,21 +47,35 @@ func (j *journal) verify(from *location) (*sources.GapError, error) {
 		from.noSeqnum = true
 		return j.verifyByTime(from, "")
 	case low > from.seqnum+1:
-		n := int64(low - from.seqnum - 1)
-		gap := &sources.GapError{Reason: "vacuumed", Records: n, Detail: fmt.Sprintf(
-			"the journal's oldest entry has number %d, the last one read had %d, at %s", low, from.seqnum, microTime(from.realtime))}
-		if j.matcher != nil {
-			gap.Records = 0 // how many of them matched is not known
-			gap.Detail += fmt.Sprintf("; %d entries in between, matching or not", n)
-		}
-		return gap, nil
+		j.last, j.hasLast = *from, true
+		j.vacuumedBehind(from, low)
 	}
 	return nil, nil
 }
 
+// vacuumedBehind notes what is missing between a position and the oldest number
+// that is left of its journal. Numbers in between may be those of users' entries that are
+// still there. Without a matcher what is given next tells exactly.
+func (j *journal) vacuumedBehind(from *location, low uint64) {
+	fam, until := (*family)(nil), uint64(0)
+	for _, f := range j.order {
+		if f.hdr.seqnumID == from.seqnumID && f.hdr.headSeqnum == low {
+			fam, until = f.family, f.hdr.headRealtime
+		}
+	}
+	switch {
+	case j.hidden || fam == nil:
+		j.tear("vacuumed", "journal vacuumed, how much is not known", 0, until)
+	case j.matcher != nil:
+		if n := int64(low-from.seqnum-1) - j.present(fam, from.seqnum, low); n > 0 {
+			j.tear("vacuumed", "journal vacuumed", n, until)
+		}
+	}
+}
+
 // verifyByTime looks for the entry, or else a later one, by boot and time.
 func (j *journal) verifyByTime(from *location, reason string) (*sources.GapError, error) {
-	any, behind := false, false
+	any, behind, until := false, false, uint64(0)
 	for _, f := range j.order {
 		if f.hdr.entries == 0 || j.use(f) != nil {
 			continue
@@ -77,6 +91,9 @@ func (j *journal) verifyByTime(from *location, reason string) (*sources.GapError
 		if e.loc.sameEntry(from) {
 			return nil, nil
 		}
+		if !behind || e.loc.realtime < until {
+			until = e.loc.realtime
+		}
 		behind = true
 	}
 	if reason == "" || !any {
@@ -87,5 +104,6 @@ func (j *journal) verifyByTime(from *location, reason string) (*sources.GapError
 			from.position(), sources.ErrStale)
 	}
 	return &sources.GapError{Reason: reason, Detail: fmt.Sprintf(
-		"the journal that was read up to %s is gone; another one is read on from that time", microTime(from.realtime))}, nil
+		"between %s and %s: the journal that was read is gone and another one is in its place, how much is not known",
+		microTime(from.realtime), microTime(until))}, nil
 }

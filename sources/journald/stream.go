@@ -16,6 +16,10 @@ const (
 	// and no more often than patience times per file.
 	tornFor  = time.Second
 	patience = 3
+	// What the kernel fails to read is tried again for this long.
+	failedFor = 10 * time.Second
+	// Behind what it cannot read the search for objects goes on at the next page.
+	pageBytes = 4 << 10
 )
 
 // stream is the state of reading one file's matching entries in order.
@@ -48,6 +52,10 @@ type walkDeps struct {
 	z       *inflater
 	damaged damage
 	now     func() time.Time
+
+	vacuumed   func(f *file, taken uint64)
+	unreadable func(f *file, err error) // it will be tried again
+	skipped    int                      // entries that could not be read and were left out
 }
 
 // publish takes over what refresh has read from the header: how many entries
@@ -107,6 +115,9 @@ func (f *file) candidate() (uint64, error) {
 	if err == nil && off < s.bulkEnd {
 		return off, nil
 	}
+	if errors.Is(err, errCorrupt) && f.vanished() {
+		return 0, err
+	}
 	if err != nil {
 		f.leaveBulk()
 	} else {
@@ -156,6 +167,10 @@ func (f *file) take(d *walkDeps, off uint64) bool {
 // badEntry handles an entry that cannot be read: a file that is being written
 // is given some time, otherwise the entry is skipped and told.
 func (f *file) badEntry(d *walkDeps, off uint64, err error) {
+	if errors.Is(err, errCorrupt) && f.vanished() {
+		d.vacuumed(f, 1)
+		return
+	}
 	if f.stream.bulk {
 		f.leaveBulk() // and tell when it is met again
 		return
@@ -171,6 +186,7 @@ func (f *file) badEntry(d *walkDeps, off uint64, err error) {
 	case !errors.Is(err, errCorrupt):
 		reason = "read-error"
 	}
+	d.skipped++
 	d.damaged(f, off, reason, err)
 }
 
@@ -185,11 +201,16 @@ func (f *file) unread() {
 	}
 }
 
-// wait reports whether a damaged object is to be looked at once more later.
+// wait reports whether a damaged object is to be looked at once more later. The
+// kernel's own errors (EIO, EBADMSG) may pass, whatever the state of the file.
 func (f *file) wait(d *walkDeps, off uint64, err error) bool {
 	s := &f.stream
-	if f.hdr.state != stateOnline || f.fd == nil || errors.Is(err, fs.ErrClosed) {
+	failed, long := isReadError(err), tornFor
+	if f.fd == nil || errors.Is(err, fs.ErrClosed) || f.hdr.state != stateOnline && !failed {
 		return false
+	}
+	if failed {
+		long = failedFor
 	}
 	now := d.now()
 	switch {
@@ -199,27 +220,44 @@ func (f *file) wait(d *walkDeps, off uint64, err error) bool {
 		}
 		s.stalls++
 		s.tornAt, s.tornSince = off, now
-	case now.Sub(s.tornSince) > tornFor:
+	case now.Sub(s.tornSince) > long:
 		return false
+	}
+	if failed {
+		d.unreadable(f, err)
 	}
 	s.stalled = true
 	return true
 }
 
+// isReadError reports whether the kernel could not read, as opposed to an
+// object that makes no sense.
+func isReadError(err error) bool {
+	return err != nil && !errors.Is(err, errCorrupt) && !errors.Is(err, errTooLarge)
+}
+
 // lostArrays handles entry arrays that cannot be walked on: the rest of the
 // file is searched for entries object by object.
 func (f *file) lostArrays(d *walkDeps, err error) {
-	if f.wait(d, math.MaxUint64, err) {
+	w := &f.scan
+	if errors.Is(err, errCorrupt) && f.vanished() {
+		d.vacuumed(f, 0)
 		return
 	}
-	w := &f.scan
-	if w.scanning || !errors.Is(err, errCorrupt) {
+	if !w.scanning && f.wait(d, math.MaxUint64, err) {
+		return
+	}
+	switch {
+	case !w.scanning:
+		d.damaged(f, w.arr.off, "corrupt-array", err)
+		f.startScan(w)
+	case f.fd == nil || w.at >= f.size:
 		f.broken = true
 		d.damaged(f, w.at, "read-error", err)
-		return
+	default:
+		d.damaged(f, w.at, "read-error", err)
+		w.at = (w.at + pageBytes) &^ (pageBytes - 1)
 	}
-	d.damaged(f, w.arr.off, "corrupt-array", err)
-	f.startScan(w)
 }
 
 // seekAfter makes the first entry behind loc the next one.

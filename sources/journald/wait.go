@@ -19,7 +19,7 @@ func (r *Reader) Wait(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if r.full || r.checked.IsZero() || len(r.j.gaps) > 0 {
+	if r.full || r.checked.IsZero() || len(r.j.gaps) > 0 || r.behind != nil {
 		return nil
 	}
 	timer := time.NewTimer(max(0, r.poll-time.Since(r.checked)))
@@ -47,7 +47,7 @@ func (r *Reader) Wait(ctx context.Context) error {
 
 // news reports whether refresh would find something new.
 func (j *journal) news(now time.Time) bool {
-	if j.torn || j.dirs.changed(now) {
+	if j.torn || j.seam != nil || j.dirs.changed(now) {
 		return true
 	}
 	var b [8]byte
