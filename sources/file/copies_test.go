@@ -103,6 +103,8 @@ func TestRestOfCompressedFile(t *testing.T) {
 			// Another rotation of the same beginning, which is not it.
 			must(t, os.WriteFile(path+".2", []byte(text(lines[:4000])+text(numbered(90000, 99000))), 0o644))
 			squeeze(t, path+".2", path+".2.gz", ".gz")
+			later := time.Now().Add(time.Hour) // so that it is tried first
+			must(t, os.Chtimes(path+".2.gz", later, later))
 			write(t, path, text(lines[7000:]))
 			squeeze(t, path, filepath.Join(dir, name+c.ending), c.ending)
 			write(t, path, "next\n")

@@ -112,7 +112,7 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 	} else {
 		delete(d.moves.carried, e.cookie)
 	}
-	if e.mask&unix.IN_CREATE != 0 {
+	if e.mask&unix.IN_CREATE != 0 && !isCompressedName(path) {
 		// The file that a copy is made of is about to be truncated.
 		if in := d.paths[d.rotatedFrom(parent(path), e.name)]; in != nil {
 			d.src.poller.hurry(in)

@@ -15,6 +15,9 @@ const (
 	// hurryFor is how long a file is looked at as often as can be, once a copy
 	// of it seems to be made.
 	hurryFor = 2 * time.Second
+	// hurryMost bounds how many files are looked at like that at once.
+	hurryMost = 64
+	hurryPace = time.Millisecond
 )
 
 // hotWaiter is a waiter with a time of its own.
@@ -33,7 +36,7 @@ func (r *reader) heat(n int64, now time.Time) {
 // pace returns how soon the file is to be looked at again if it is a fast one; 0 if not.
 func (r *reader) pace(now time.Time) time.Duration {
 	if now.UnixNano() < r.in.hurryUntil.Load() {
-		return hotLeast
+		return hurryPace
 	}
 	if r.rate < float64(hotBytes)/pollTick.Seconds() || now.Sub(r.lastChange) > hotFor {
 		return 0
@@ -85,9 +88,12 @@ func (p *poller) lookHot(now time.Time) int64 {
 // of it is being made, and that it will be truncated then.
 func (p *poller) hurry(in *input) {
 	now := time.Now()
-	in.hurryUntil.Store(now.Add(hurryFor).UnixNano())
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.hot) >= hurryMost {
+		return
+	}
+	in.hurryUntil.Store(now.Add(hurryFor).UnixNano())
 	for i := range p.slots {
 		for _, w := range p.slots[i] {
 			if w.r.in == in && w.r.waits && w.r.turn == w.turn {
