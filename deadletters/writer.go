@@ -151,7 +151,7 @@ func (w *Writer) Bytes() int64 {
 func (w *Writer) note(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.err, w.bytes = err, w.total
+	w.err, w.listed = err, time.Time{} // Bytes looks again
 }
 
 func (w *Writer) failed(n int, err error) {

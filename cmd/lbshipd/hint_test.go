@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,7 +11,10 @@ import (
 // Whoever mistypes, or asks for what cannot be, is told what to do.
 func TestMistakesAreAnsweredHelpfully(t *testing.T) {
 	dir := t.TempDir()
-	missing := filepath.Join(dir, "missing.yaml")
+	missing, conf := filepath.Join(dir, "missing.yaml"), filepath.Join(dir, "conf.yaml")
+	if err := os.WriteFile(conf, []byte("targets: [{name: loki, loki: {url: 'http://localhost:1'}}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args string
 		code int
@@ -24,8 +28,8 @@ func TestMistakesAreAnsweredHelpfully(t *testing.T) {
 		{"replay", 2, []string{"--config FILE is needed"}},
 		{"replay --config x", 2, []string{"--target NAME is needed", "whose letters"}},
 		{"replay --config x --target t --timeout -1s", 2, []string{"--timeout must be above 0"}},
-		{"replay --config ../../docs/examples/journald-to-loki.yaml --target lokki --data-dir " + dir, 1, []string{`has no target "lokki"`, "It has: loki", "--to"}},
-		{"replay --config ../../docs/examples/journald-to-loki.yaml --target loki --data-dir " + dir, 1, []string{`no dead letters of target "loki"`, "deadLetters"}},
+		{"replay --config " + conf + " --target lokki --data-dir " + dir, 1, []string{`has no target "lokki"`, "It has: loki", "--to"}},
+		{"replay --config " + conf + " --target loki --data-dir " + dir, 1, []string{`no dead letters of target "loki"`, "deadLetters"}},
 		{"inspect dead-letters --target ../.. --data-dir " + dir, 1, []string{`no dead letters of target "../.."`, "no target"}},
 		{"inspect dead-letters -o xml", 2, []string{"want text or json"}},
 		{"inspect journal PRIORITY", 2, []string{"want FIELD=VALUE"}},

@@ -106,6 +106,10 @@ func (p *part) all(reason, detail string) []found {
 	return all
 }
 
+// maxDetails bounds how many letters of a group have words of their own, which
+// may be a kilobyte each; from then on they share them.
+const maxDetails = 1000
+
 // letter finds the place of a record in the group's batches.
 func (g *group) letter(x *found) letter {
 	at := uintptr(unsafe.Pointer(x.f.rec))
@@ -115,7 +119,11 @@ func (g *group) letter(x *found) letter {
 		}
 		first := uintptr(unsafe.Pointer(&b.Records[0]))
 		if n := (at - first) / unsafe.Sizeof(b.Records[0]); at >= first && n < uintptr(len(b.Records)) {
-			return letter{i, int(n), x.reason, x.detail}
+			l := letter{i, int(n), x.reason, x.detail}
+			if k := len(g.letters) - 1; k > maxDetails && g.letters[k].reason == x.reason {
+				l.detail = g.letters[k].detail
+			}
+			return l
 		}
 	}
 	panic("loki: a record is in none of its group's batches")
@@ -126,41 +134,6 @@ func (s *Sink) keepLetters() {
 	for _, l := range s.group.letters {
 		s.deps.DeadLetter(s.group.batches[l.batch], l.record, l.reason, l.detail)
 	}
-}
-
-// earlier is what an earlier answer says of lines that are sent again to find
-// out which of them it refused. Loki has stored the others, and drops them as
-// duplicates, but for those that are by now too far behind the newest line that it
-// stored with them: these it refuses, and has them all the same.
-type earlier struct {
-	again bool
-	// behind is the time from which on no line was too far behind then.
-	behind int64
-}
-
-// stored reports whether a line that is refused now was stored before.
-func (e earlier) stored(x *found) bool {
-	return e.again && x.reason == reasonBehind && x.f.rec.Time >= e.behind
-}
-
-// after returns what is known once the answer a refused some of the parts. The
-// first answer counts: only then were all of the lines new.
-func (e earlier) after(a *answer, parts []part) earlier {
-	if e.again {
-		return e
-	}
-	e = earlier{true, math.MaxInt64}
-	switch {
-	case !a.whole || a.status >= 500:
-	case !strings.Contains(a.body, ignoredWords):
-		// The distributor spoke, so the ingester took what it was given.
-		e.behind = math.MinInt64
-	case len(parts) == 1:
-		if limit, ok := behindLimit(a.body); ok {
-			e.behind = limit.Add(time.Second).UnixNano()
-		}
-	}
-	return e
 }
 
 // find returns the refused records of the parts, if the verdict leaves no
