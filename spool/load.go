@@ -35,10 +35,11 @@ func (s *Spool) load() error {
 	}
 	s.read.frame, s.read.record = s.at.answered+1, s.at.record
 	s.firstAppended()
-	s.openCursor()
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writeCursor()
+	s.writeCursor() // both slots get their place on the disk now, so that a full one is no hindrance later
 	s.trim()
-	s.mu.Unlock()
 	return nil
 }
 
@@ -143,19 +144,6 @@ func (s *Spool) loadCursor() bool {
 			Detail: "how far the target has answered is not known: all that is there is sent, again if need be"})
 	}
 	return false
-}
-
-func (s *Spool) openCursor() {
-	path := filepath.Join(s.dir, cursorName)
-	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_RDWR)
-	if err != nil {
-		s.cursorFailed(err)
-		return
-	}
-	s.cur = f
-	s.writeCursor()
-	// Both slots get their disk blocks now, so that a full disk is no hindrance later.
-	s.writeCursor()
 }
 
 // cutTail verifies the newest segment, cuts off what does not, and returns its last frame.

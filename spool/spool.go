@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrFull is what Append returns if not even one batch fits.
@@ -196,11 +198,15 @@ func (s *Spool) trim() {
 	if n == 0 {
 		return
 	}
-	// First the cursor, so that what is gone is known to be answered.
-	if s.cur != nil {
+	// First the cursor, so that what is gone is known to be answered. On a full
+	// disk the space counts for more.
+	if s.cur != nil && s.curErr == nil {
 		if err := s.cur.Sync(); err != nil {
 			s.cursorFailed(err)
 		}
+	}
+	if s.curErr != nil && !errors.Is(s.curErr, unix.ENOSPC) {
+		return // the next answer tries again
 	}
 	if n == len(s.segments) && s.active != nil {
 		s.active.Close()
@@ -225,7 +231,12 @@ func (s *Spool) writeCursor() {
 	s.at.count++
 	s.at.written = s.o.Now().UnixNano()
 	if s.cur == nil {
-		return
+		f, err := s.fs.OpenFile(filepath.Join(s.dir, cursorName), os.O_CREATE|os.O_RDWR)
+		if err != nil {
+			s.cursorFailed(err)
+			return
+		}
+		s.cur = f
 	}
 	if _, err := s.cur.WriteAt(s.at.encode(), int64(s.at.count%2)*slotSize); err != nil {
 		s.cursorFailed(err)
