@@ -20,7 +20,7 @@ func newInspect() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newInspectJournal(), newInspectPositions(), newInspectDeadLetters())
+	c.AddCommand(newInspectJournal(), newInspectPositions(), newInspectDeadLetters(), newInspectSpool())
 	return c
 }
 
