@@ -178,7 +178,8 @@ func (t *target) ack(res *sinks.Result) {
 	clear(t.items[rest:])
 	t.items = t.items[:rest]
 	t.inFlight -= n
-	t.over.unload(n)
+	over := t.over
+	over.unload(n)
 	for i := range done {
 		t.bytes -= int64(done[i].batch.Size())
 		t.records -= int64(len(done[i].batch.Records))
@@ -187,6 +188,9 @@ func (t *target) ack(res *sinks.Result) {
 	t.mu.Unlock()
 	t.settle(done, res)
 	t.answeredSpool(done)
+	t.mu.Lock()
+	over.told()
+	t.mu.Unlock()
 	for i := range done {
 		done[i].batch.Release()
 	}

@@ -39,6 +39,7 @@ type overflow struct {
 	unknown int64     // records of which Open has found no trace but their numbers; the book's mu guards it
 	given   uint64    // newest frame that is in the queue, or answered
 	loaded  int       // items at the head of the queue that were read from the spool
+	telling int       // answers that the spool is being told of: it must stay open
 	busy    time.Time // since when the queue is more than half full; zero: it is not
 	full    bool
 	err     error // why the last append failed; nil if it did not
@@ -435,9 +436,18 @@ func (t *target) someSource() string {
 }
 
 // unload notes that n items at the head of the queue were answered. t.mu is held.
+// The caller calls told once the spool knows of them.
 func (o *overflow) unload(n int) {
 	if o != nil {
 		o.loaded = max(o.loaded-n, 0)
+		o.telling++
+	}
+}
+
+// told lets the spool be closed again. t.mu is held.
+func (o *overflow) told() {
+	if o != nil {
+		o.telling--
 	}
 }
 
@@ -488,7 +498,7 @@ func (t *target) closeDrained() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.over
-	if o == nil || o.limit > 0 || o.backlog() || o.spool.Stats().Frames > 0 || o.loaded > 0 {
+	if o == nil || o.limit > 0 || o.backlog() || o.spool.Stats().Frames > 0 || o.loaded > 0 || o.telling > 0 {
 		return
 	}
 	t.over = nil
