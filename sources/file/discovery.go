@@ -296,6 +296,14 @@ func (d *discovery) forget() {
 	}
 }
 
+// lostDir does what is to be done when there is no directory at path any more.
+func (d *discovery) lostDir(path string, now time.Time) {
+	d.checkBelow(path)
+	if d.src.globs.above(path) {
+		d.nextWalk = now // which watches what is left of the way to the base
+	}
+}
+
 // checkBelow looks again at all paths below a directory.
 func (d *discovery) checkBelow(dir string) {
 	for path := range d.paths {

@@ -99,6 +99,26 @@ func TestLaterDirectories(t *testing.T) {
 	}
 }
 
+// A directory that is removed while the inputs hold its files open sends no
+// IN_DELETE_SELF, and is found all the same when it is made again.
+func TestDirectoryMadeAgainWhileItsFilesAreHeld(t *testing.T) {
+	for _, removed := range []string{"logs/app", "logs"} {
+		t.Run(removed, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "logs/app/a.log"), "a\n")
+			r := newRig(t, filepath.Join(dir, "logs/app/*.log"))
+			tune := r.tune
+			r.tune = func(s *source) { tune(s); s.rescan = time.Hour } // inotify alone
+			r.start()
+			r.expect("a")
+			must(t, os.RemoveAll(filepath.Join(dir, removed)))
+			write(t, filepath.Join(dir, "logs/app/b.log"), "b\n")
+			r.expect("a", "b")
+		})
+	}
+}
+
 func TestSymlinks(t *testing.T) {
 	dir := t.TempDir()
 	pods, links := filepath.Join(dir, "pods"), filepath.Join(dir, "containers")

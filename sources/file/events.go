@@ -85,12 +85,12 @@ func (d *discovery) change(dir *directory, e *event, now time.Time) {
 	}
 	path := join(dir.path, e.name)
 	for link := range dir.links[e.name] {
-		d.check(link)
 		d.watchHops(link)
+		d.check(link)
 	}
 	if e.mask&unix.IN_ISDIR != 0 {
 		if e.mask&(unix.IN_CREATE|unix.IN_MOVED_TO) == 0 {
-			d.checkBelow(path)
+			d.lostDir(path, now)
 		} else if d.src.globs.descend(path, false) {
 			d.newPass()
 			d.walkDir(path)

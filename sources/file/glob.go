@@ -135,6 +135,16 @@ func (p *pattern) descend(dir string, link bool) bool {
 	return true
 }
 
+// above reports whether dir is the base of a glob or above it.
+func (g *globs) above(dir string) bool {
+	for i := range g.patterns {
+		if below(g.patterns[i].base, dir) {
+			return true
+		}
+	}
+	return false
+}
+
 // below reports whether file is dir or below it.
 func below(file, dir string) bool {
 	return dir == "/" || file == dir || len(file) > len(dir) && file[len(dir)] == '/' && file[:len(dir)] == dir

@@ -15,7 +15,7 @@ import (
 const maxHops = 40
 
 // directory is one that is watched: it may hold files of the globs, or what a
-// symbolic link in the globs goes through.
+// symbolic link in the globs goes through, or the base of a glob.
 type directory struct {
 	path    string
 	watch   int32 // -1: inotify does not cover it
@@ -23,7 +23,7 @@ type directory struct {
 	mtime   int64
 	polled  bool
 	pass    int                        // the walk that last looked into it
-	hopPass int                        // the walk that last met it on the way of a symbolic link
+	hopPass int                        // the walk that last met it on the way of a symbolic link, or above a base
 	links   map[string]map[string]bool // name in it → paths of the globs that are links through it
 }
 
@@ -36,8 +36,10 @@ func (d *discovery) walk() {
 	}
 	for i := range d.src.globs.patterns {
 		base := d.src.globs.patterns[i].base
+		d.watchAbove(base)
 		for !d.walkDir(base) && base != "/" {
 			base = parent(base)
+			d.watchAbove(base)
 		}
 	}
 	for path := range d.paths {
@@ -57,6 +59,24 @@ func (d *discovery) walk() {
 	d.nextPoll = began
 	// However large the tree, walking takes one percent of the time.
 	d.nextWalk = time.Now().Add(max(d.src.rescan, 100*time.Since(began)))
+}
+
+// watchAbove watches the directory that path is in, to be told when path is
+// removed: path's own watch tells it only when nobody holds a file in it open
+// any more, and the inputs do. It is called before path is looked at, so that
+// no removal is missed.
+func (d *discovery) watchAbove(path string) {
+	above := parent(path)
+	if d.notifier == nil || path == "/" || remote(above) {
+		return // looking at path tells it as well
+	}
+	// To search a directory is enough for reading what is below it, but not for watching it.
+	if unix.Faccessat(unix.AT_FDCWD, above, unix.R_OK, unix.AT_EACCESS) != nil {
+		return
+	}
+	if dir := d.watch(above); dir != nil {
+		dir.hopPass = d.pass
+	}
 }
 
 func isDir(path string) bool {
@@ -110,8 +130,8 @@ func (d *discovery) scanLink(path string) {
 		return
 	}
 	if matches {
+		d.watchHops(path) // first: what comes after the look is told by an event
 		d.check(path)
-		d.watchHops(path)
 	}
 }
 
@@ -170,6 +190,10 @@ func (d *discovery) watch(path string) *directory {
 		return dir
 	}
 	watch, err := d.notifier.add(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) { // it has just been removed
+		delete(d.dirs, path)
+		return nil
+	}
 	if err != nil {
 		dir.polled = true
 		d.sayPolling(err)
@@ -224,7 +248,7 @@ func (d *discovery) pollDirs() {
 		any = true
 		st, err := os.Stat(dir.path)
 		if err != nil {
-			d.checkBelow(dir.path)
+			d.lostDir(dir.path, began)
 			continue
 		}
 		sys := st.Sys().(*syscall.Stat_t)
