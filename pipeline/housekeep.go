@@ -23,6 +23,7 @@ func (s *Supervisor) housekeep(ctx context.Context) {
 		if time.Since(touched) > touchEvery {
 			touched = time.Now()
 			s.touch()
+			s.lookAtSpools(time.Now())
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
 )
@@ -415,5 +416,39 @@ func TestStopLeavesWhatIsQueuedInTheSpool(t *testing.T) {
 	h.apply(spooledConfig(64<<20, "a"))
 	h.awaitLines("a", 200)
 	h.wantLines("a", numbered(0, 200))
+	h.stop(5 * time.Second)
+}
+
+// A spool whose target is gone is told of, waits for 30 days, and is then given
+// up: counted as lost, by source. A clock that jumps does not do that.
+func TestSpoolThatNobodyComesForIsGivenUp(t *testing.T) {
+	h := spooledHouse(t, numbered(0, 300)...)
+	h.apply(spooledConfig(64<<20, "a"))
+	h.awaitSpooled("a", 300)
+	h.apply(simpleConfig("app"))
+	if got := h.gauge(specSpoolRecords, "a"); got != 300 {
+		t.Errorf("the spool of a target that is gone: %v records at /metrics, want 300", got)
+	}
+	old := time.Now().Add(-keepSpool - time.Hour)
+	files, err := filepath.Glob(filepath.Join(h.dir, "spool", "a", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if err := os.Chtimes(f, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.sup.lookAtSpools(time.Now())
+	if len(h.segments("a")) == 0 {
+		t.Fatal("given up although this daemon has not missed the target for long")
+	}
+	h.sup.lookAtSpools(time.Now().Add(keepMissed + time.Minute))
+	if _, err := os.Stat(filepath.Join(h.dir, "spool", "a")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the spool is still there: %v", err)
+	}
+	if c := h.store.Counts(positions.Pair{Source: "app", Target: "a"}); c.Read != 300 || c.LostRecords() != 300 {
+		t.Errorf("the ledger: %+v", c)
+	}
 	h.stop(5 * time.Second)
 }

@@ -48,7 +48,8 @@ type Supervisor struct {
 	dataDir string
 	metrics *metrics
 
-	patience time.Duration // spoolAfter; tests have less
+	patience time.Duration        // spoolAfter; tests have less
+	missed   map[string]time.Time // spools of targets that are not configured, and since when; swapping guards it
 
 	// The registries; tests put their own in.
 	makeSource func(*config.Source, sources.Deps) (sources.Source, string, error)
@@ -76,7 +77,7 @@ type Supervisor struct {
 func New(o Options) *Supervisor {
 	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, dataDir: o.DataDir, metrics: newMetrics(o.Registry), cfg: &config.Config{},
 		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, risks: riskWatch{told: map[positions.Pair]riskTale{}}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
-	s.patience = spoolAfter
+	s.patience, s.missed = spoolAfter, map[string]time.Time{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
@@ -107,6 +108,7 @@ func (s *Supervisor) Apply(cfg *config.Config) error {
 	s.mu.Lock()
 	s.cfg, s.applied, s.refused = cfg, time.Now(), nil
 	s.mu.Unlock()
+	s.lookAtSpools(time.Now())
 	s.metrics.gauge(specReloadOK).Set(1)
 	s.metrics.gauge(specReloadTime).Set(float64(time.Now().Unix()))
 	return nil

@@ -136,6 +136,18 @@ func Exists(dir string) bool {
 	return err != nil && !errors.Is(err, os.ErrNotExist) || len(files) > 0
 }
 
+// Changed is when any file of the spool at dir was changed last.
+func Changed(dir string) time.Time {
+	files, _ := (OS{}).List(dir)
+	var last time.Time
+	for _, f := range files {
+		if f.Changed.After(last) {
+			last = f.Changed
+		}
+	}
+	return last
+}
+
 // Stats is what a spool holds.
 type Stats struct {
 	Bytes    int64     // of its files
