@@ -29,6 +29,7 @@ func openInput(t testing.TB, path string) *input {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.noInotify = true
 	var in *input
 	d := newDiscovery(s, func(found sources.Input) { in = found.(*input) })
 	t.Cleanup(d.close)

@@ -102,6 +102,14 @@ func keyOf(st os.FileInfo) fileKey {
 	return fileKey{}
 }
 
+// blocks returns the bytes that a file takes on its disk.
+func blocks(st os.FileInfo) int64 {
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return s.Blocks * 512
+	}
+	return st.Size()
+}
+
 func (f *file) readHeader(h *header) error {
 	var b [headerMaxSize]byte
 	n, err := f.readAt(b[:], 0)

@@ -75,6 +75,7 @@ func between(t *testing.T, gap *sources.GapError, before, after int64) {
 func TestVacuumedEntriesAreCountedExactly(t *testing.T) {
 	for name, users := range map[string][]uint32{"one file": nil, "users' files": {1500, 1501}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			j := startNumbered(t, users...)
 			in := inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: j.Dir}}, nil)
 			j.write(50)
@@ -182,6 +183,7 @@ func idle(t *testing.T, r sources.Reader, d time.Duration) {
 
 // A reader that could not read for long has not opened what came and went meanwhile.
 func TestFilesThatCameAndWentUnseenAreCounted(t *testing.T) {
+	t.Parallel()
 	j := startNumbered(t)
 	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir}}
 	r := open(t, inputOf(t, src, nil), "")
@@ -211,6 +213,7 @@ func TestFilesThatCameAndWentUnseenAreCounted(t *testing.T) {
 // TestJournalRecreatedWhileStopped: files that were rotated are read on from the position; a
 // journal that was deleted and made anew is read from its beginning, with a gap of unknown size.
 func TestJournalRecreatedWhileStopped(t *testing.T) {
+	t.Parallel()
 	j := startNumbered(t)
 	in := inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: j.Dir}}, nil)
 	j.write(100)
@@ -249,6 +252,7 @@ func TestJournalRecreatedWhileStopped(t *testing.T) {
 
 // A journal that is deleted and made anew under a reader goes on being read.
 func TestJournalRecreatedUnderTheReader(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	in := inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: j.Dir, Identifiers: []string{"app"}}, StartAt: "end"}, nil)
 	r := startOf(t, in)

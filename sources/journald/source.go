@@ -49,6 +49,7 @@ type Source struct {
 	matcher *matcher
 	origin  *record.Origin
 	files   []string // for tests: these files instead of a directory
+	surveys surveys
 }
 
 // New makes the source that src.Journald describes. It touches nothing.
