@@ -124,6 +124,9 @@ func (m *MainJournald) Sync(tb TB) { tb.Helper(); m.ctl(tb, "--sync") }
 // Flush makes it go on in /var/log/journal (journalctl --flush).
 func (m *MainJournald) Flush(tb TB) { tb.Helper(); m.ctl(tb, "--flush") }
 
+// Relinquish makes it go back to /run/log/journal (journalctl --relinquish-var).
+func (m *MainJournald) Relinquish(tb TB) { tb.Helper(); m.ctl(tb, "--relinquish-var") }
+
 func (m *MainJournald) ctl(tb TB, arg string) {
 	tb.Helper()
 	out, err := exec.Command("nsenter", "--mount=/proc/"+strconv.Itoa(m.cmd.Process.Pid)+"/ns/mnt", "journalctl", arg).CombinedOutput()

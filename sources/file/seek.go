@@ -26,6 +26,10 @@ const (
 	seekAhead = 64 << 20  // in all that holds no time
 )
 
+// coarsest is by how much the time of a file's last change may lie before that of the
+// write: a tick of the kernel's clock, or what the file system can store.
+const coarsest = 2 * time.Second
+
 // Seek implements sources.Seeker. The lines' own times decide, which are taken to rise:
 // a line that is late by no more than seekBack bytes is found all the same. Lines
 // without a time, or with a broken one, are passed over. A file that was not written to
@@ -46,7 +50,7 @@ func (in *input) seek(t time.Time, timeOf func(line []byte) (time.Time, bool)) (
 	if err != nil {
 		return "", err
 	}
-	if st.mtime < t.UnixNano() || t.Year() > 2200 { // beyond what fits in nanoseconds
+	if t.Year() > 2200 || st.mtime+int64(coarsest) < t.UnixNano() { // beyond what fits in nanoseconds
 		return in.seekEnd()
 	}
 	enc, err := in.sniff()

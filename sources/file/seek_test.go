@@ -121,7 +121,7 @@ func TestSeekPassesOverNoLineThatIsLate(t *testing.T) {
 		at := seekStart.Add(time.Duration(i+rnd.IntN(40)-20) * time.Second)
 		times, offsets = append(times, at), append(offsets, int64(len(text)))
 		text = fmt.Appendf(text, "%s %s\n", at.Format(time.RFC3339), strings.Repeat("y", rnd.IntN(150)))
-		if i%500 == 250 { // an old time in a line of today
+		if i%8 == 5 { // an old time in a line of today
 			text = append(text, "1999-01-01T00:00:00Z copied from elsewhere\n"...)
 		}
 	}
@@ -160,6 +160,17 @@ func TestSeekWithoutTimesGoesByTheFile(t *testing.T) {
 		if got := seekOffset(t, in, c.at); got != c.want {
 			t.Errorf("%v after it was written: offset %d, want %d", c.at.Sub(written), got, c.want)
 		}
+	}
+	// The time of the last change is that of the kernel's last tick: the line is younger.
+	timed := filepath.Join(t.TempDir(), "c.log")
+	if err := os.WriteFile(timed, []byte("2026-11-20T08:00:00.5Z a\n2026-11-20T08:00:01.004Z b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(timed, seekStart, seekStart.Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if got := seekOffset(t, openInput(t, timed), seekStart.Add(1002*time.Millisecond)); got != 25 {
+		t.Errorf("a line of the last tick: offset %d, want 25", got)
 	}
 	empty := filepath.Join(t.TempDir(), "b.log")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {

@@ -61,6 +61,7 @@ type file struct {
 	hashBroken bool
 
 	family *family
+	folder *folder
 	scan   entryWalker
 	prio   priorities
 	stream stream

@@ -112,7 +112,7 @@ func (j *journal) take(f *file, first bool) {
 		f.stream.match = &fileMatch{m: j.matcher}
 	}
 	f.state.live, f.state.fresh, j.fresh = true, true, true
-	f.family = j.familyOf(f)
+	f.family, f.folder = j.familyOf(f), j.folderOf(f)
 	j.taken++
 	f.salt = j.taken * 0x2545f4914f6cdd1d
 	f.settle()

@@ -89,5 +89,18 @@ func TestFlushFromRunToVar(t *testing.T) {
 	if r, ok := in.(sources.Risker).Risk(posBefore); !ok || r.Bytes == 0 {
 		t.Errorf("risk %+v, %v", r, ok)
 	}
+	// Back to /run, and once more to the files in /var that are there already.
+	m.Relinquish(t)
+	write(120)
+	follow(t, live, 120, count)
+	m.Flush(t)
+	write(80)
+	follow(t, live, 80, count)
+	if recs, _, gaps := readAll(t, live); len(recs) > 0 || len(gaps) > 0 || want != 750 {
+		t.Errorf("after another flush: %d records of 750, then %d more, gaps %+v", want, len(recs), gaps)
+	}
+	if recs, _, gaps = readAll(t, behind); len(recs) != 200 || len(gaps) > 0 {
+		t.Errorf("after another flush, behind: %d records of 200, gaps %+v", len(recs), gaps)
+	}
 	idle(t, live, time.Second)
 }

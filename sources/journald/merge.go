@@ -44,6 +44,7 @@ type journal struct {
 	gaps     []*sources.GapError
 
 	families map[familyKey]*family
+	folders  map[string]*folder
 	fresh    bool  // there are files that missed has not looked at
 	hidden   bool  // there are files that may not be read: numbers are missing for that
 	seam     *seam // entries are known to be missing behind the last one
@@ -93,7 +94,7 @@ func (j *journal) begin(from *location) (*sources.GapError, error) {
 	j.last, j.hasLast = j.from, true
 	for _, f := range j.order {
 		if f.hdr.seqnumID == j.from.seqnumID && !j.from.noSeqnum {
-			f.family.top, f.family.last = j.from.seqnum, j.from
+			f.family.top, f.folder.last = j.from.seqnum, j.from
 		}
 	}
 	for _, f := range j.order {

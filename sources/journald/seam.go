@@ -15,25 +15,44 @@ import (
 // family is the files that one writer numbers: without a loss every entry of
 // one carries the number behind that of the entry before it.
 //
-// A journald gives one sequence of numbers to all files of its directory, although
-// system.journal and the users' files have sequence number ids of their own. Of other
-// files (journal-remote's) only those of one id belong together.
+// A journald gives one sequence of numbers to all its files, in /run and in
+// /var, although system.journal and the users' files have sequence number ids of their
+// own. Of other files (journal-remote's) only those of one id belong together.
 type family struct {
-	key  familyKey
-	top  uint64   // the highest number that was given or passed over
-	high uint64   // the highest number that was seen in a header
-	last location // the entry given last
+	top  uint64 // the highest number that was given or passed over
+	high uint64 // the highest number that was seen in a header
 	lost []lostFile
 }
 
 type familyKey struct {
-	dir     string
+	dir     string // MACHINE-ID, MACHINE-ID.NAMESPACE, or a whole path
 	machine id128
 	seqnums id128 // zero for a journald's own files
 }
 
+// folder is a directory of journal files.
+type folder struct {
+	dir     string
+	machine id128    // of its files
+	last    location // the entry given last
+}
+
+func (j *journal) folderOf(f *file) *folder {
+	dir := filepath.Dir(f.path)
+	if j.folders == nil {
+		j.folders = map[string]*folder{}
+	}
+	if j.folders[dir] == nil {
+		j.folders[dir] = &folder{dir: dir, machine: f.hdr.machineID}
+	}
+	return j.folders[dir]
+}
+
 func (j *journal) familyOf(f *file) *family {
 	key := familyKey{dir: filepath.Dir(f.path), machine: f.hdr.machineID}
+	if base := filepath.Base(key.dir); strings.HasPrefix(base, f.hdr.machineID.String()) {
+		key.dir = base
+	}
 	if name := filepath.Base(f.path); !strings.HasPrefix(name, "system") && !strings.HasPrefix(name, "user-") {
 		key.seqnums = f.hdr.seqnumID
 	}
@@ -41,7 +60,7 @@ func (j *journal) familyOf(f *file) *family {
 		j.families = map[familyKey]*family{}
 	}
 	if j.families[key] == nil {
-		j.families[key] = &family{key: key}
+		j.families[key] = &family{}
 	}
 	return j.families[key]
 }
@@ -100,9 +119,8 @@ func (j *journal) crossing(f *file) *sources.GapError {
 // leave notes what the file gave that is no longer read from.
 func (j *journal) leave() {
 	if j.lastFile != nil && j.lastFile.family != nil {
-		fam := j.lastFile.family
-		fam.last = j.last
-		fam.top = max(fam.top, j.last.seqnum)
+		j.lastFile.folder.last = j.last
+		j.lastFile.family.top = max(j.lastFile.family.top, j.last.seqnum)
 	}
 }
 
@@ -164,14 +182,13 @@ func grouped(n int64) string {
 // /run/log/journal. It writes to one of them at a time, so that what is in the one and
 // not younger than what the other gave in the same boot is in both.
 func (j *journal) isCopy(f *file, head *location) bool {
-	if len(j.families) < 2 || !j.hasLast {
+	if len(j.folders) < 2 || !j.hasLast {
 		return false
 	}
 	j.leave()
-	base := filepath.Base(f.family.key.dir)
-	for _, other := range j.families {
-		if other != f.family && other.last.boot == head.boot && head.monotonic <= other.last.monotonic &&
-			other.key.machine == f.hdr.machineID && other.key.dir != f.family.key.dir && filepath.Base(other.key.dir) == base {
+	for _, other := range j.folders {
+		if other != f.folder && other.last.boot == head.boot && head.monotonic <= other.last.monotonic &&
+			other.machine == f.hdr.machineID && filepath.Base(other.dir) == filepath.Base(f.folder.dir) {
 			return true
 		}
 	}
