@@ -6,70 +6,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pierrec/lz4/v4"
-
 	"github.com/lbshipd/lbshipd/record"
 )
-
-// compressors write what the tools write that rotators call.
-var compressors = []struct {
-	ending string
-	tool   []string
-}{
-	{"", nil},
-	{".gz", []string{"gzip", "-c"}},
-	{".zst", []string{"zstd", "-q", "-6", "-c"}},
-	{".zstd", []string{"zstd", "-q", "-c"}},
-	{".xz", []string{"xz", "-c"}},
-	{".bz2", []string{"bzip2", "-c"}},
-	{".lz4", nil},
-}
-
-// compressed returns what is in path as the compressor writes it.
-func compress(t testing.TB, path, ending string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ending == "" {
-		return data
-	}
-	var out bytes.Buffer
-	if ending == ".lz4" {
-		w := lz4.NewWriter(&out)
-		if _, err := w.Write(data); err != nil {
-			t.Fatal(err)
-		}
-		w.Close()
-		return out.Bytes()
-	}
-	for _, c := range compressors {
-		if c.ending != ending {
-			continue
-		}
-		cmd := exec.Command(c.tool[0], append(c.tool[1:len(c.tool):len(c.tool)], path)...)
-		cmd.Stdout, cmd.Stderr = &out, os.Stderr
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%v: %v", c.tool, err)
-		}
-	}
-	return out.Bytes()
-}
-
-// squeeze replaces path by its compressed form at to, a file of another inode.
-func squeeze(t *testing.T, path, to, ending string) {
-	t.Helper()
-	must(t, os.WriteFile(to, compress(t, path, ending), 0o644))
-	must(t, os.Remove(path))
-}
 
 func numbered(from, to int) []string {
 	lines := make([]string, 0, to-from)

@@ -179,6 +179,7 @@ func TestTruncatedFileIsNotReadInALoop(t *testing.T) {
 	for _, size := range []int{0, 1, 500, 40000} {
 		for _, copied := range []string{"", "other", "shorter", "broken"} {
 			t.Run(fmt.Sprintf("to %d, copy %q", size, copied), func(t *testing.T) {
+				t.Parallel()
 				path := filepath.Join(t.TempDir(), "app.log")
 				write(t, path, content)
 				src := testSource(t, path, 0)
