@@ -75,7 +75,8 @@ func (t *Times) load() {
 			return
 		}
 	}
-	t.file, t.size, t.least = f, l.good, l.good
+	// What is needed of it is not known before the inputs are open; its size says nothing about that.
+	t.file, t.size, t.least, t.retry = f, l.good, 0, t.now().Add(rewriteAgain)
 	if l.good == 0 {
 		t.broken = true // not even a header
 	}
