@@ -58,8 +58,11 @@ func (t *Times) tend() {
 // needs a time meanwhile does not wait for the disk to sync.
 func (t *Times) rewrite() error {
 	floors := t.floors()
+	// A crash goes back to the positions on disk: what lies behind those is still needed.
+	t.store.saveAndTell()
+	saved := t.store.Err() == nil
 	t.mu.Lock()
-	t.trim(floors)
+	t.trim(floors, saved)
 	data := t.encode()
 	t.side, t.moving = t.side[:0], true
 	t.mu.Unlock()
@@ -112,9 +115,9 @@ func (t *Times) floors() map[inputName][]record.Position {
 	return m
 }
 
-// trim drops what no target can ask for any more, and thins what is left if it
-// is too much. t.mu is held.
-func (t *Times) trim(floors map[inputName][]record.Position) {
+// trim drops what no target can ask for any more, which is known only if floors
+// are saved, and thins what is left if it is too much. t.mu is held.
+func (t *Times) trim(floors map[inputName][]record.Position, saved bool) {
 	now, total := t.now(), 0
 	stored := map[*InputTimes][]int64{}
 	for n, in := range t.inputs {
@@ -124,7 +127,9 @@ func (t *Times) trim(floors map[inputName][]record.Position) {
 			continue
 		}
 		stored[in] = in.offsets(positions)
-		in.drop(stored[in])
+		if saved {
+			in.drop(stored[in])
+		}
 		total += len(in.marks)
 	}
 	if total <= maxMarks {

@@ -28,8 +28,8 @@ type timesRig struct {
 }
 
 func newTimesRig(t *testing.T) *timesRig {
-	r := &timesRig{t: t, dir: t.TempDir(), clock: time.Unix(1_700_000_000, 0), store: &Store{entries: map[Key]Entry{}}}
-	r.store.now = r.now
+	r := &timesRig{t: t, dir: t.TempDir(), clock: time.Unix(1_700_000_000, 0), store: &Store{entries: map[Key]Entry{}, dir: t.TempDir()}}
+	r.store.now, r.store.log = r.now, slog.New(slog.DiscardHandler)
 	r.crash()
 	return r
 }
