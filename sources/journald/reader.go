@@ -32,6 +32,7 @@ type Reader struct {
 
 	until    record.Position
 	untilLoc location
+	passed   bool // until lies before where the reader stood when it was told: it is never reached
 	full     bool // the last batch ended for want of room
 	checked  time.Time
 	moved    time.Time // when the position moved last
@@ -54,13 +55,16 @@ type mark struct {
 
 // Until implements sources.Reader.
 func (r *Reader) Until(pos record.Position) {
-	r.until, r.j.until = "", nil
+	r.until, r.j.until, r.passed = "", nil, false
 	if pos == "" {
 		return
 	}
 	loc, err := parseCursor(string(pos))
 	if err != nil {
 		return
+	}
+	if at, err := parseCursor(string(r.pos)); err == nil {
+		r.passed = at.compare(&loc) > 0
 	}
 	r.until, r.untilLoc, r.j.until = pos, loc, &r.untilLoc
 	r.full = true // look at once
@@ -211,7 +215,7 @@ func appendPair(line, p []byte) []byte {
 
 // reachedUntil reports whether all that lies at or before Until was given.
 func (r *Reader) reachedUntil() bool {
-	if r.until == "" || r.pos == r.until || r.full {
+	if r.until == "" || r.pos == r.until || r.full || r.passed {
 		return false
 	}
 	if len(r.j.heap) > 0 {

@@ -56,6 +56,30 @@ func TestResumeAtEveryCursor(t *testing.T) {
 	sameOutput(t, got, journalctl(t, "-D", dir, "-o", "export", "--after-cursor="+all[17].cursor))
 }
 
+// Of two feeds that are to meet, the pipeline does not know which is ahead. The
+// one that is told a position behind it must not go back to it: everything
+// between the two would be sent again.
+func TestUntilBehindTheReaderIsNeverReached(t *testing.T) {
+	dir := t.TempDir()
+	fabricate(t, dir, "system.journal", 300, 0, testbed.JournalLayout{Compact: true})
+	all := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
+	for _, identifiers := range [][]string{nil, {"ident1"}} {
+		in := inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: dir, Identifiers: identifiers}}, nil)
+		for _, at := range []int{200, 299} {
+			r := open(t, in, record.Position(all[at].cursor))
+			r.Until(record.Position(all[100].cursor))
+			recs, pos, _ := readAll(t, r)
+			if len(recs) > 0 || string(pos) != all[at].cursor {
+				t.Errorf("at entry %d until entry 100: %d records, and then at %s", at, len(recs), pos)
+			}
+			r.Until("")
+			if recs, _, _ = readAll(t, r); identifiers == nil && len(recs) != 299-at {
+				t.Errorf("at entry %d without a limit: %d records", at, len(recs))
+			}
+		}
+	}
+}
+
 func TestUntilStopsThere(t *testing.T) {
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 3000, 0, testbed.JournalLayout{Compact: true})
