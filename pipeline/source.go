@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,7 +60,7 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 	known := s.store.Entries(cfg.Name)
 	deps := sources.Deps{
 		Log: r.log, Host: s.host, Known: func() []sources.Stored { return s.known(cfg.Name) },
-		FirstRun: len(known) == 0, LastSaved: s.lastSaved(), Skipped: r.metrics.skipped, Location: location,
+		FirstRun: len(known) == 0, LastSaved: s.lastSaved(cfg.Name), Skipped: r.metrics.skipped, Location: location,
 		Times: timesOf(s.store.Times(), cfg.Name),
 	}
 	var err error
@@ -84,10 +86,21 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 	return r, nil
 }
 
-// lastSaved is when the former daemon has last saved its positions. It says
-// something only to a source of the first configuration: one that comes later
-// was not watching meanwhile.
-func (s *Supervisor) lastSaved() time.Time {
+// left marks, in the entry of a source, since when nobody watches it: what it
+// has behind it is a time in Unix nanoseconds.
+const left = "left:"
+
+// lastSaved is when what was known of the source was last saved while it was
+// watched, by the clock of the file system. A daemon that was asked to stop, and
+// one in which the source was disabled or changed, saves positions long after
+// it has stopped looking for new inputs.
+func (s *Supervisor) lastSaved(source string) time.Time {
+	mark, _ := s.store.Get(positions.Key{Source: source})
+	if text, ok := strings.CutPrefix(string(mark), left); ok {
+		if ns, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return time.Unix(0, ns)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.applied.IsZero() {
@@ -233,6 +246,9 @@ func (r *sourceRun) stop() {
 	}
 	r.cancel()
 	<-r.done
+	if at := r.sup.store.FileTime(); !at.IsZero() {
+		r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position(left+strconv.FormatInt(at.UnixNano(), 10)))
+	}
 	for _, run := range r.runs() {
 		run.ops.Lock()
 		run.halt()

@@ -144,6 +144,16 @@ func (s *Store) load() error {
 // clock of the file system; the zero time if there were none.
 func (s *Store) SavedAt() time.Time { return s.loaded }
 
+// FileTime returns when the positions were last saved, by the clock of the
+// file system; the zero time if they never were.
+func (s *Store) FileTime() time.Time {
+	info, err := os.Stat(filepath.Join(s.dir, fileName))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
 // Get returns the position of k, and whether there is one.
 func (s *Store) Get(k Key) (record.Position, bool) {
 	s.mu.Lock()
