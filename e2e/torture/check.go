@@ -47,17 +47,19 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 		case "copytruncate", "truncate":
 			return "truncated"
 		case "delete+create":
-			// It is gone if the daemon died before it had read and delivered it, or
-			// never saw it. A daemon that lives holds it open.
-			for _, t := range d.deaths {
-				if !g.vanished.IsZero() && t.After(g.vanished.Add(-time.Second)) && t.Before(g.vanished.Add(20*time.Second)) {
-					return "deleted"
-				}
+			// It is gone if the daemon died before it had delivered it, or never saw
+			// it. A daemon that lives holds it open.
+			if d.diedAfter(g.vanished) {
+				return "deleted"
 			}
-			for _, t := range d.deaf {
-				if !g.vanished.IsZero() && t.from.Before(g.made.Add(time.Second)) && t.to.After(g.vanished) {
-					return "deleted unseen"
-				}
+			if d.deafFor(g) {
+				return "deleted unseen"
+			}
+		case "compress":
+			// Of a file of which nothing was answered the daemon does not know the
+			// content, when it is back, and there is nothing else to know it by.
+			if d.diedAfter(g.ended) && !b.begun(l, target, l.records[n].gen, g.vanished) {
+				return "compressed unanswered"
 			}
 		}
 	}
@@ -81,6 +83,17 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 		}
 	}
 	return ""
+}
+
+// begun reports whether a target had anything of a file by a time.
+func (b *book) begun(l *ledger, target string, gen int32, by time.Time) bool {
+	s := l.at[target]
+	for n := range l.records {
+		if l.records[n].gen == gen && s.first[n] > 0 && s.first[n] < by.UnixNano() {
+			return true
+		}
+	}
+	return false
 }
 
 // settle finds everything that is missing without an excuse, and returns how
@@ -140,6 +153,29 @@ func (s *scene) lives(l *ledger, n int) string {
 	return fmt.Sprintf(" (%d is in file %d of it, which was there from %.3f to %.3f: %s)", n, at, since(g.made), since(g.ended), g.how)
 }
 
+// repeats notes how often records came again, by target and writer.
+func (s *scene) repeats() {
+	s.book.mu.Lock()
+	defer s.book.mu.Unlock()
+	for _, name := range s.book.names {
+		l := s.book.writers[name]
+		for _, target := range s.book.targets {
+			again, most, at := 0, 0, 0
+			for n, times := range l.at[target].times {
+				if times > 1 {
+					again += int(times) - 1
+				}
+				if int(times) > most {
+					most, at = int(times), n
+				}
+			}
+			if again > 0 {
+				s.note("%s has %d repeats of the %d records of %s, the most of number %d: %d times", target, again, len(l.records), name, at, most)
+			}
+		}
+	}
+}
+
 // mustBeTail finds a truncated record behind which others of the same file arrived.
 func (b *book) mustBeTail(l *ledger, target string, n int) {
 	s := l.at[target]
@@ -174,25 +210,12 @@ func (s *scene) audit(m map[string]float64, truncated map[string]int) {
 		l := b.writers[name]
 		bySource[l.source] = append(bySource[l.source], l)
 	}
-	for _, target := range b.targets {
-		refused, sentAway := 0, 0
-		for _, source := range slices.Sorted(maps.Keys(bySource)) {
+	for _, source := range slices.Sorted(maps.Keys(bySource)) {
+		for _, target := range b.targets {
 			s.auditPair(m, source, target, bySource[source], truncated[target])
-			n, _ := sum(m, "lbshipd_ledger_refused_records", source, target)
-			refused += int(n)
-			for _, l := range bySource[source] {
-				sentAway += len(l.at[target].refuse)
-			}
-		}
-		if refused != sentAway {
-			b.findLocked("ledger", "%s refused %d records, and the ledger has %d as refused", target, sentAway, refused)
 		}
 	}
 }
-
-// refusalsHaveSources says that the ledger knows of which source a refused
-// record is; else it may be counted for another one of the same push.
-const refusalsHaveSources = true
 
 // sum adds up the series of a metric that carry these labels.
 func sum(m map[string]float64, name, source, target string) (total float64, found bool) {
@@ -227,7 +250,7 @@ func (s *scene) auditPair(m map[string]float64, source, target string, of []*led
 		b.findLocked("ledger", "%s: and everything is answered", text)
 	}
 	var wrote, arrived, sentAway int
-	unsafe, varies := false, false
+	unsafe, varies, copied := false, false, false
 	for _, l := range of {
 		wrote += len(l.records)
 		for n := range l.records {
@@ -237,12 +260,12 @@ func (s *scene) auditPair(m map[string]float64, source, target string, of []*led
 			varies = varies || l.records[n].duty == may
 		}
 		sentAway += len(l.at[target].refuse)
-		unsafe = unsafe || l.unsafe
+		unsafe, copied = unsafe || l.unsafe, copied || l.copied // what comes out of a copy may be refused once more
 	}
 	if unsafe {
 		return // its journal was damaged: nobody knows
 	}
-	if refused != sentAway && refusalsHaveSources {
+	if refused != sentAway && !copied {
 		why := ""
 		for series, v := range m {
 			if strings.HasPrefix(series, "lbshipd_ledger_refused") && strings.Contains(series, `source="`+source+`"`) {

@@ -121,6 +121,26 @@ func (d *daemon) end(signal syscall.Signal) {
 	}
 }
 
+// diedAfter reports whether it died in the minute after a moment, or just before.
+func (d *daemon) diedAfter(at time.Time) bool {
+	for _, t := range d.deaths {
+		if !at.IsZero() && t.After(at.Add(-5*time.Second)) && t.Before(at.Add(time.Minute)) {
+			return true
+		}
+	}
+	return false
+}
+
+// deafFor reports whether a file came and went while it could not see it.
+func (d *daemon) deafFor(g *generation) bool {
+	for _, t := range d.deaf {
+		if !g.vanished.IsZero() && t.from.Before(g.made.Add(time.Second)) && t.to.After(g.vanished) {
+			return true
+		}
+	}
+	return false
+}
+
 // pause stops its process for a while.
 func (d *daemon) pause(for_ time.Duration) {
 	from := time.Now()

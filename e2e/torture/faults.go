@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -185,7 +185,11 @@ func (s *scene) torment(ctx context.Context) {
 		case <-time.After(d.between(200*time.Millisecond, 4*time.Second)):
 		}
 		if len(bag) == 0 {
-			bag = append(bag, faults...)
+			for _, f := range faults {
+				if s.o.only == "" || strings.Contains(","+s.o.only+",", ","+f.name+",") {
+					bag = append(bag, f)
+				}
+			}
 			for i := len(bag) - 1; i > 0; i-- {
 				j := d.n(i + 1)
 				bag[i], bag[j] = bag[j], bag[i]
@@ -259,5 +263,4 @@ func (s *scene) vacuous() {
 			s.book.find("vacuous", "%q happened %d times, want at least %d", name, n, minimum(s.o.length))
 		}
 	}
-	fmt.Println(s.summary())
 }

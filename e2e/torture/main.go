@@ -28,6 +28,8 @@ type options struct {
 	filesOnly bool
 	verbose   bool
 	keep      bool
+	only      string // names of faults, with commas; "": all
+	weather   bool
 	spoil     string // what the fake Loki does wrong on purpose
 }
 
@@ -35,13 +37,15 @@ func main() {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		os.Exit(command(os.Args[1], os.Args[2:]))
 	}
-	o := options{faults: true}
+	o := options{}
 	flag.StringVar(&o.bin, "bin", "../bin/lbshipd", "the lbshipd under torture")
 	flag.Uint64Var(&o.seed, "seed", 0, "seed of all random numbers; 0: one from the clock")
 	flag.DurationVar(&o.length, "for", 3*time.Minute, "how long faults happen")
 	flag.BoolVar(&o.clock, "clock", false, "the binary was built by torture build-clock: let its clock jump")
 	flag.BoolVar(&o.race, "race", false, "the binary was built with the race detector: allow it more memory")
 	flag.BoolVar(&o.faults, "faults", true, "do harm; else only write and rotate")
+	flag.StringVar(&o.only, "only", "", "only these faults (names with commas between), to find out which one it was")
+	flag.BoolVar(&o.weather, "weather", true, "let the receivers fail")
 	flag.BoolVar(&o.verbose, "v", false, "print the schedule while it runs")
 	flag.BoolVar(&o.keep, "keep", false, "keep the artefacts of a good run too")
 	flag.StringVar(&o.dir, "dir", "", "where the artefacts go (default: a new folder in the temporary directory)")
@@ -131,6 +135,8 @@ func (s *scene) unrest() {
 	all.Go(func() { s.watch(ctx) })
 	if s.o.faults {
 		all.Go(func() { s.torment(ctx) })
+	}
+	if s.o.weather {
 		all.Go(func() { s.changeWeather(ctx) })
 	}
 	all.Wait()
@@ -178,13 +184,15 @@ func (s *scene) quiet() {
 		}
 	}
 	s.audit(m, truncated)
+	s.repeats()
 	s.bounded(m)
 	for what, n := range excused {
 		s.note("excused at %s: %d records", what, n)
 	}
 	s.daemon.end(syscall.SIGTERM)
 	s.daemon.faulted()
-	if s.o.faults {
+	fmt.Println(s.summary())
+	if s.o.faults && s.o.weather && s.o.only == "" {
 		s.vacuous()
 	}
 	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
