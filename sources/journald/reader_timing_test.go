@@ -186,3 +186,23 @@ func BenchmarkMergeFiftyFiles(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(total), "ns/entry")
 }
+
+// BenchmarkSurvey is what Risk costs every few seconds, with 100 files.
+func BenchmarkSurvey(b *testing.B) {
+	dir := b.TempDir()
+	one := fabricate(b, dir, "f.journal", 2000, 0, testbed.JournalLayout{Compact: true})
+	text := mustRead(b, one)
+	for i := range 99 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d.journal", i)), text, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	in := inputOf(b, config.Source{Journald: &config.JournaldSource{Directory: dir}}, nil).(*Source)
+	b.ReportAllocs()
+	for b.Loop() {
+		in.surveys.found = nil
+		if _, ok := in.Risk(""); !ok {
+			b.Fatal("no risk")
+		}
+	}
+}
