@@ -44,12 +44,29 @@ type sourceRun struct {
 
 	lastFound time.Time // when an input was found that was there at the start
 	runErr    error
+
+	made  time.Time // immutable
+	since time.Time // what was born later it has to find itself; immutable
+}
+
+// clockStep is how far the clock of a file system may be behind ours.
+const clockStep = 10 * time.Millisecond
+
+// lookRound is how long a source may take to have found what is there.
+const lookRound = 5 * time.Second
+
+// watched is up to when the source has surely seen what came and went.
+func (r *sourceRun) watched() time.Time {
+	if time.Since(r.made) < lookRound {
+		return r.since
+	}
+	return time.Now()
 }
 
 // newSourceRun builds a source; nothing is opened yet.
 func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.Regex) (*sourceRun, error) {
 	r := &sourceRun{sup: s, cfg: cfg, log: s.log.With("source", cfg.Name), metrics: s.metrics.source(cfg.Name),
-		inputs: map[string]*inputRun{}, done: make(chan struct{})}
+		inputs: map[string]*inputRun{}, done: make(chan struct{}), made: time.Now()}
 	location := time.Local
 	if cfg.TimeZone != "" {
 		var err error
@@ -62,6 +79,10 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 		Log: r.log, Host: s.host, Known: func() []sources.Stored { return s.known(cfg.Name) },
 		FirstRun: len(known) == 0, LastSaved: s.lastSaved(cfg.Name), Skipped: r.metrics.skipped, Location: location,
 		Times: timesOf(s.store.Times(), cfg.Name),
+	}
+	r.since = deps.LastSaved
+	if r.since.IsZero() {
+		r.since = r.made.Add(-clockStep)
 	}
 	var err error
 	if r.source, r.kind, err = s.makeSource(cfg, deps); err != nil {
@@ -93,16 +114,20 @@ const left = "left:"
 // lastSaved is when what was known of the source was last saved while it was
 // watched, by the clock of the file system. A daemon that was asked to stop, and
 // one in which the source was disabled or changed, saves positions long after
-// it has stopped looking for new inputs.
+// it has stopped looking for new inputs. A source that replaces one that still
+// watches has to find what comes while targets drain.
 func (s *Supervisor) lastSaved(source string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.sources[source]; old != nil {
+		return old.watched()
+	}
 	mark, _ := s.store.Get(positions.Key{Source: source})
 	if text, ok := strings.CutPrefix(string(mark), left); ok {
 		if ns, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return time.Unix(0, ns)
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.applied.IsZero() {
 		return time.Time{}
 	}
@@ -247,6 +272,9 @@ func (r *sourceRun) stop() {
 	r.cancel()
 	<-r.done
 	if at := r.sup.store.FileTime(); !at.IsZero() {
+		if seen := r.watched(); seen.Before(at) {
+			at = seen
+		}
 		r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position(left+strconv.FormatInt(at.UnixNano(), 10)))
 	}
 	for _, run := range r.runs() {
