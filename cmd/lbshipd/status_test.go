@@ -205,3 +205,16 @@ a-long-name to b: does not add up: 5 records too many were read. That is a fault
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// What a target said is shown, and is no command to the terminal.
+func TestStatusShowsNoControlCharacters(t *testing.T) {
+	st := admin.Status{Status: "degraded", Reasons: []string{"it said \x1b[2J\x07no"},
+		Targets: []admin.TargetStatus{{Name: "t", Class: "server", Error: "\x1b]0;title\x07no"}}}
+	var out strings.Builder
+	if err := printStatus(&out, &st, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\x07") || !strings.Contains(out.String(), "it said") {
+		t.Errorf("got %q", out.String())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/lbshipd/lbshipd/admin"
 )
@@ -17,7 +18,7 @@ import (
 func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 	fmt.Fprintf(w, "lbshipd %s: %s\n", st.Version, st.Status)
 	for _, r := range st.Reasons {
-		fmt.Fprintf(w, "  %s\n", r)
+		fmt.Fprintf(w, "  %s\n", oneLine(r))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\nconfiguration\t%s\n", configState(&st.Config))
@@ -212,4 +213,13 @@ func rough(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine makes one line of what a target may have said: nothing of it is to reach the terminal as a command.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}
