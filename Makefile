@@ -9,11 +9,13 @@ GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 30s
 FUZZJOBS ?= 4
+FOR ?= 3m
+SEED ?= 0
 
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace
 
-.PHONY: build run test e2e loki fuzz bench docs check-docs lint deps test-deps clean
+.PHONY: build run test e2e torture outage kills rotations loki fuzz bench docs check-docs lint deps test-deps clean
 
 build: deps
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lbshipd ./cmd/lbshipd
@@ -33,6 +35,23 @@ e2e: test-deps build loki
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
 	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(GO) test -count=1 -timeout 20m ./...
+
+# Faults of every kind for FOR, by the random numbers of SEED (one from the
+# clock if there is none), and an oracle that knows what is owed: docs/reliability.md.
+torture: test-deps
+	cd e2e && $(GO) run ./torture build-clock -race -root .. -o ../bin/lbshipd.torture
+	cd e2e && $(GO) run ./torture -race -clock -bin ../bin/lbshipd.torture -for $(FOR) -seed $(SEED)
+
+# The figures of docs/reliability.md: each takes minutes.
+outage: test-deps build
+	cd e2e && $(GO) run ./torture outage
+
+kills: test-deps build loki
+	cd e2e && LBSHIPD_E2E=1 $(GO) run ./torture kills
+	cd e2e && $(GO) run ./torture receiver
+
+rotations: test-deps build
+	cd e2e && $(GO) run ./torture rotations
 
 # The real Loki: about 8 minutes of CPU the first time, then nothing.
 loki: deps

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -242,7 +243,12 @@ func (b *breaker) spoil(lines []storedLine) []storedLine {
 	b.done = true
 	switch b.what {
 	case "drop":
-		return append(lines[:7:7], lines[8:]...)
+		for i, l := range lines {
+			if strings.Contains(l.labels, `source="raw"`) { // of which every line is owed
+				return append(lines[:i:i], lines[i+1:]...)
+			}
+		}
+		b.done = false
 	case "reorder":
 		for i := range lines[1:] {
 			if lines[i].labels == lines[i+1].labels {
@@ -252,9 +258,13 @@ func (b *breaker) spoil(lines []storedLine) []storedLine {
 		}
 		b.done = false
 	case "again":
-		twin := lines[7]
-		twin.at++
-		return append(lines, twin)
+		for _, l := range lines {
+			if strings.Contains(l.labels, `source="json"`) { // of which every line has a time of its own
+				l.at++
+				return append(lines, l)
+			}
+		}
+		b.done = false
 	case "change":
 		lines[7].line = append([]byte(nil), lines[7].line...)
 		lines[7].line[len(lines[7].line)-1] ^= 1

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,19 +19,19 @@ import (
 
 // options are the flags of a run.
 type options struct {
-	bin       string
-	seed      uint64
-	length    time.Duration
-	dir       string
-	clock     bool // the binary obeys our clock
-	race      bool // it was built with the race detector, and may take more memory
-	faults    bool
-	filesOnly bool
-	verbose   bool
-	keep      bool
-	only      string // names of faults, with commas; "": all
-	weather   bool
-	spoil     string // what the fake Loki does wrong on purpose
+	bin     string
+	seed    uint64
+	length  time.Duration
+	dir     string
+	clock   bool // the binary obeys our clock
+	race    bool // it was built with the race detector, and may take more memory
+	faults  bool
+	small   bool // two files only
+	verbose bool
+	keep    bool
+	only    string // names of faults, with commas; "": all
+	weather bool
+	spoil   string // what the fake Loki does wrong on purpose
 }
 
 func main() {
@@ -165,6 +166,9 @@ func (s *scene) quiet() {
 	drained := time.Since(from)
 	s.note("drained in %v, %d are owed", drained.Round(time.Millisecond), s.book.owed())
 	excused, truncated := s.settle()
+	if len(s.book.found) > 0 {
+		s.keepState()
+	}
 	idle := func(m map[string]float64) bool {
 		for series, v := range m {
 			if strings.HasPrefix(series, "lbshipd_ledger_in_flight_records") && v != 0 {
@@ -196,17 +200,28 @@ func (s *scene) quiet() {
 		s.vacuous()
 	}
 	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
-		s.book.total(), drained.Seconds(), excused, s.book.gaps["loki"], peak.rssKiB>>10, peak.files, peak.threads)
+		s.book.total(), drained.Seconds(), excused, s.book.gaps["loki"], s.peak.rssKiB>>10, s.peak.files, s.peak.threads)
 }
 
-// peak is the most that was seen of each.
-var peak usage
+// keepState leaves what the daemon knows with the artefacts, and what becomes
+// of what is missing if it is given more time.
+func (s *scene) keepState() {
+	for _, path := range []string{"/metrics", "/status", "/-/healthy"} {
+		_, text := s.daemon.get(path)
+		os.WriteFile(filepath.Join(s.o.dir, "final"+strings.ReplaceAll(path, "/", "_")), []byte(text), 0o644)
+	}
+	out, _ := exec.Command(s.o.bin, "inspect", "positions", "--data-dir", s.disk.path).CombinedOutput()
+	os.WriteFile(filepath.Join(s.o.dir, "final_positions"), out, 0o644)
+	owed := s.book.owed()
+	time.Sleep(15 * time.Second)
+	s.note("%d were owed, and 15 s later %d", owed, s.book.owed())
+}
 
 // watch samples what the daemon holds.
 func (s *scene) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		if u, ok := s.daemon.usage(); ok {
-			peak.rssKiB, peak.threads, peak.files = max(peak.rssKiB, u.peakKiB), max(peak.threads, u.threads), max(peak.files, u.files)
+			s.peak.rssKiB, s.peak.threads, s.peak.files = max(s.peak.rssKiB, u.peakKiB), max(s.peak.threads, u.threads), max(s.peak.files, u.files)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
@@ -218,11 +233,11 @@ func (s *scene) bounded(m map[string]float64) {
 	if s.o.race {
 		memory = 900 << 10
 	}
-	if peak.rssKiB > memory {
-		s.book.find("bounds", "lbshipd held %d MiB, %d are allowed", peak.rssKiB>>10, memory>>10)
+	if s.peak.rssKiB > memory {
+		s.book.find("bounds", "lbshipd held %d MiB, %d are allowed", s.peak.rssKiB>>10, memory>>10)
 	}
-	if peak.files > 1500 || peak.threads > 64 {
-		s.book.find("bounds", "lbshipd had %d files open and %d threads", peak.files, peak.threads)
+	if s.peak.files > 1500 || s.peak.threads > 64 {
+		s.book.find("bounds", "lbshipd had %d files open and %d threads", s.peak.files, s.peak.threads)
 	}
 	if n := m["go_goroutines"]; n > 1500 {
 		s.book.find("bounds", "lbshipd has %v goroutines when all is quiet", n)
@@ -254,6 +269,10 @@ func command(name string, args []string) int {
 	switch name {
 	case "outage":
 		err = outage(args)
+	case "receiver":
+		err = receiver(args)
+	case "rotations":
+		err = rotations(args)
 	case "kills":
 		err = kills(args)
 	case "build-clock":

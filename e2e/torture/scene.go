@@ -34,6 +34,8 @@ type scene struct {
 	began   time.Time
 	diary   *os.File
 	diaryMu sync.Mutex
+	peak    usage          // the most that was seen of each
+	thrown  map[string]int // by source and target: records that a reset threw away
 }
 
 // settings are what reloads change in the configuration.
@@ -48,7 +50,7 @@ var calm = settings{minLevel: "info"}
 
 // newScene builds all but starts nothing.
 func newScene(tb *bed, o options) *scene {
-	s := &scene{tb: tb, o: o, book: newBook("loki", "siem", "relp"), count: newCounts(), config: calm, began: time.Now()}
+	s := &scene{tb: tb, o: o, book: newBook("loki", "siem", "relp"), count: newCounts(), config: calm, began: time.Now(), thrown: map[string]int{}}
 	diary, err := os.Create(filepath.Join(o.dir, "schedule.log"))
 	if err != nil {
 		tb.Fatalf("%v", err)
@@ -61,7 +63,10 @@ func newScene(tb *bed, o options) *scene {
 	s.loki = startLokiFake(tb, s.book, s.count, newDice(o.seed, "loki"), lokiMaxLine)
 	s.siem = startSyslogFake(tb, "siem", serverTLS(tb, ca), false, s.book, s.count, newDice(o.seed, "siem"))
 	s.relp = startSyslogFake(tb, "relp", nil, true, s.book, s.count, newDice(o.seed, "relp"))
-	s.disk = newDisk(tb, s.mkdir("data"))
+	s.disk = &disk{s.mkdir("data")}
+	if o.faults {
+		s.disk = newDisk(tb, s.disk.path)
+	}
 	s.clock = newClock(tb, filepath.Join(o.dir, "clock"))
 	s.daemon = &daemon{bin: o.bin, conf: filepath.Join(o.dir, "lbshipd.yaml"), data: s.disk.path, logs: o.dir, clock: s.clock.path, book: s.book, count: s.count}
 	s.writers()
@@ -97,12 +102,15 @@ var fileKinds = []struct {
 
 func (s *scene) writers() {
 	for _, k := range fileKinds {
+		if s.o.small && k.name != "json" && k.name != "raw" {
+			continue
+		}
 		w := &fileWriter{l: s.book.open(k.name, k.name), book: s.book, count: s.count, dice: newDice(s.o.seed, k.name), format: k.format, ways: k.ways,
 			perTick: k.perTick, varies: k.varies, path: filepath.Join(s.mkdir("logs/"+k.name), "app.log")}
 		w.l.copied = k.name == "cut"
 		s.files = append(s.files, w)
 	}
-	if s.o.filesOnly {
+	if s.o.small {
 		return
 	}
 	s.journal = testbed.StartJournald(s.tb, "SystemMaxFileSize=8M", "SystemMaxUse=4G", "SystemKeepFree=1M", "SystemMaxFiles=10000")
@@ -138,6 +146,9 @@ func (s *scene) write(ctx context.Context) {
 // yaml is the configuration with c.
 func (s *scene) yaml(c settings) string {
 	var b strings.Builder
+	if s.o.spoil == "filter" {
+		c.minLevel = "debug"
+	}
 	b.WriteString("sources:\n")
 	for _, w := range s.files {
 		fmt.Fprintf(&b, "  - name: %s\n    file: {paths: [%q]", w.l.name, w.glob())
