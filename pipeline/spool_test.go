@@ -234,10 +234,10 @@ func TestFullSpoolFallsBackToTheSource(t *testing.T) {
 	h.awaitLines("a", len(lines))
 	h.wantLines("a", lines)
 	h.settledRow("app", "a")
-	h.sup.Sample()
-	if h.gauge(specSpoolStuck, "a") != 0 {
-		t.Error("the spool still counts as stuck")
-	}
+	await(t, "the spool not to count as stuck any more", func() bool {
+		h.sup.Sample()
+		return h.gauge(specSpoolStuck, "a") == 0
+	})
 	h.stop(5 * time.Second)
 }
 
