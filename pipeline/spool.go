@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -422,17 +423,27 @@ func (t *target) lostInSpool(b *record.Batch, loss *spool.LossError) {
 	t.bookLoss(b.Origin.Source, loss)
 }
 
-// someSource names a source that has records in the spool.
+// someSource names a source that has records in the spool; if none is known to
+// have any, that whose position for the target moved last.
 func (t *target) someSource() string {
 	t.book.mu.Lock()
 	defer t.book.mu.Unlock()
-	most, name := int64(-1), "lbshipd"
+	most, name := int64(0), ""
 	for source, r := range t.book.rows {
 		if r.spooled.records > most {
 			most, name = r.spooled.records, source
 		}
 	}
-	return name
+	if name != "" {
+		return name
+	}
+	newest := int64(-1)
+	for _, e := range t.book.store.Entries("") {
+		if e.Target == t.name && e.Updated > newest {
+			newest, name = e.Updated, e.Source
+		}
+	}
+	return cmp.Or(name, "lbshipd")
 }
 
 // unload notes that n items at the head of the queue were answered. t.mu is held.
