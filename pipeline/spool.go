@@ -93,6 +93,7 @@ func (s *Supervisor) takeOver(t *target, o *overflow) {
 	var known int64
 	b := &t.book
 	b.mu.Lock()
+	s.takeOverTaken(t, o, tails, func(at time.Time) bool { return restarted && !at.Before(since) })
 	o.spool.Each(func(h spool.Head) {
 		e, err := decodeEntry(h.Notes)
 		if err != nil {
@@ -149,8 +150,13 @@ func (t *target) overflowing(ctx context.Context) {
 	if t.over != nil {
 		tick = min(tick, t.over.after)
 	}
+	saved := time.Time{}
 	for sleep(ctx, tick) {
 		for t.late(time.Now()) && ctx.Err() == nil && t.spill() {
+		}
+		if now := time.Now(); now.Sub(saved) > takenTick {
+			saved = now
+			t.saveTaken()
 		}
 		t.closeDrained()
 	}
@@ -297,6 +303,7 @@ func (t *target) spilled(items []item, frames []spool.Frame) {
 	b.settle()
 	b.mu.Unlock()
 	if answered.Number > 0 {
+		t.saveTaken() // the ledger has it by another way than the notes of the frame
 		o.spool.Answered(answered)
 	}
 	for _, batch := range release {
@@ -496,6 +503,7 @@ func (t *target) spillAll() {
 	t.mu.Unlock()
 	for o.limit > 0 && t.firstInMemory() < len(t.items) && t.spill() {
 	}
+	t.saveTaken()
 	if st := o.spool.Stats(); st.Records > 0 {
 		t.log.Info("the spool keeps what the target has not answered for", "records", st.Records, "bytes", st.Bytes)
 	}
@@ -510,6 +518,9 @@ func (t *target) closeDrained() {
 	defer t.mu.Unlock()
 	o := t.over
 	if o == nil || o.limit > 0 || o.backlog() || o.spool.Stats().Frames > 0 || o.loaded > 0 || o.telling > 0 {
+		return
+	}
+	if _, unsaved := o.spool.LastTaken(); unsaved {
 		return
 	}
 	t.over = nil

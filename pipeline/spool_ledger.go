@@ -92,7 +92,7 @@ func (t *target) answeredSpool(done []item) {
 	if last.Number == 0 {
 		return
 	}
-	t.over.spool.Answered(last)
+	t.over.spool.Taken(last)
 	if t.over.spool.Stats().Frames == 0 {
 		t.settleResidue()
 	}

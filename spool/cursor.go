@@ -22,15 +22,19 @@ type cursor struct {
 	record     uint64 // first record behind it
 	nextFrame  uint64 // to be appended
 	nextRecord uint64
-	written    int64 // Unix ns
+	written    int64  // Unix ns
+	taken      uint32 // frames up to answered that are not saved in what the owner counts
 }
+
+// saved is the last frame that is answered, and counted where it lasts.
+func (c *cursor) saved() uint64 { return c.answered - uint64(c.taken) }
 
 func (c *cursor) encode() []byte {
 	p := append(make([]byte, 0, slotSize), cursorMagic...)
 	for _, v := range [...]uint64{c.count, c.answered, c.record, c.nextFrame, c.nextRecord, uint64(c.written)} {
 		p = binary.LittleEndian.AppendUint64(p, v)
 	}
-	p = append(p, 0, 0, 0, 0)
+	p = binary.LittleEndian.AppendUint32(p, c.taken)
 	return binary.LittleEndian.AppendUint32(p, crc32.Checksum(p, castagnoli))
 }
 
@@ -40,8 +44,8 @@ func (c *cursor) decode(p []byte) bool {
 		return false
 	}
 	*c = cursor{count: le.Uint64(p[8:]), answered: le.Uint64(p[16:]), record: le.Uint64(p[24:]),
-		nextFrame: le.Uint64(p[32:]), nextRecord: le.Uint64(p[40:]), written: int64(le.Uint64(p[48:]))}
-	return c.nextFrame > c.answered && c.record > 0 && c.nextRecord >= c.record
+		nextFrame: le.Uint64(p[32:]), nextRecord: le.Uint64(p[40:]), written: int64(le.Uint64(p[48:])), taken: le.Uint32(p[56:])}
+	return uint64(c.taken) <= c.answered && c.nextFrame > c.answered && c.record > 0 && c.nextRecord >= c.record
 }
 
 // errNoCursor is a cursor file of which no slot is valid.

@@ -6,7 +6,9 @@
 // A spool is a first-in first-out queue of frames. A frame is one batch, encoded. Append
 // writes batches behind one another and returns once they are on disk; Next
 // gives them back in the same order; Answered says how far the target has
-// taken them, and deletes each segment of which nothing is needed any more.
+// taken them, and deletes each segment of which nothing is needed any more. Taken
+// does so too, and keeps the segments until Answered: what their notes say can be
+// counted again (EachTaken) after a kill.
 //
 // # The directory
 //
@@ -82,7 +84,7 @@
 //	32      8     number of the next frame to be appended
 //	40      8     number of its first record
 //	48      8     when it was written, Unix nanoseconds
-//	56      4     0
+//	56      4     how many of the frames answered the owner has not saved its count of
 //	60      4     CRC-32C of bytes 0 to 59
 //
 // # What can go wrong

@@ -23,10 +23,21 @@ type Head struct {
 
 // Each calls visit for each frame that is not answered and whose header
 // verifies, in order. It costs one or two small reads for each, and is to be called before Next.
-func (s *Spool) Each(visit func(Head)) {
+func (s *Spool) Each(visit func(Head)) { s.each(false, visit) }
+
+// EachTaken is Each for the frames that are answered and that Answered was not told of.
+func (s *Spool) EachTaken(visit func(Head)) { s.each(true, visit) }
+
+func (s *Spool) each(taken bool, visit func(Head)) {
 	s.mu.Lock()
-	segments, from := append([]*segment(nil), s.segments...), s.at.answered+1
+	segments, from, last := append([]*segment(nil), s.segments...), s.at.answered+1, s.at.nextFrame-1
+	if taken {
+		from, last = s.at.saved()+1, s.at.answered
+	}
 	s.mu.Unlock()
+	if from > last {
+		return
+	}
 	for i, seg := range segments {
 		stop := uint64(0)
 		if i+1 < len(segments) {
@@ -40,7 +51,7 @@ func (s *Spool) Each(visit func(Head)) {
 			continue // Next tells
 		}
 		s.eachIn(f, &scanner{f: f, id: seg.id, end: seg.size, stop: stop}, func(h Head) {
-			if h.Number >= from {
+			if h.Number >= from && h.Number <= last {
 				from = h.Number + 1
 				visit(h)
 			}

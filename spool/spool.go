@@ -171,15 +171,39 @@ func (s *Spool) Stats() Stats {
 	return st
 }
 
-// Answered says that the target has answered for all frames up to f. Segments
-// of which all frames are answered are deleted.
-func (s *Spool) Answered(f Frame) {
+// Taken says that the target has answered for all frames up to f. They are not
+// given again; their segments stay until Answered.
+func (s *Spool) Taken(f Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || f.Number <= s.at.answered || f.Number >= s.at.nextFrame {
 		return
 	}
+	s.at.taken += uint32(f.Number - s.at.answered)
 	s.at.answered, s.at.record = f.Number, f.Next
+	s.writeCursor()
+}
+
+// LastTaken returns the frame up to which all are answered, and whether Answered has
+// not been told so yet.
+func (s *Spool) LastTaken() (Frame, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Frame{s.at.answered, s.at.record}, s.at.taken > 0
+}
+
+// Answered says that the target has answered for all frames up to f, and that
+// nobody needs to count them any more. Segments of which that is true of all frames are deleted.
+func (s *Spool) Answered(f Frame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || f.Number <= s.at.saved() || f.Number >= s.at.nextFrame {
+		return
+	}
+	s.at.taken = uint32(max(s.at.answered, f.Number) - f.Number)
+	if f.Number > s.at.answered {
+		s.at.answered, s.at.record = f.Number, f.Next
+	}
 	s.writeCursor()
 	s.trim()
 }
@@ -202,7 +226,7 @@ func (s *Spool) trim() {
 		} else if s.appending {
 			break
 		}
-		if end > s.at.answered+1 {
+		if end > s.at.saved()+1 {
 			break
 		}
 		n++
