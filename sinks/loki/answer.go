@@ -18,6 +18,11 @@ type answer struct {
 	whole  bool   // body is all of it
 }
 
+// isPage reports whether the answer is a page for people: Loki writes none.
+func (a *answer) isPage() bool {
+	return strings.HasPrefix(a.header.Get("Content-Type"), "text/html") || strings.HasPrefix(strings.TrimSpace(a.body), "<")
+}
+
 // maxBody is how much of an answer is read, in bytes. Loki names each refused
 // line whose message differs, so a body can be as large as the push was.
 const maxBody = 1 << 20

@@ -163,6 +163,12 @@ func (s *Sink) sift(ctx context.Context, parts []part, a *answer, e earlier) err
 		return statusError(sinks.ClassHTTP, a, s.client.shown)
 	case unknownBody:
 		// A line is refused only on Loki's word, and this may be a proxy's.
+		if a.isPage() {
+			return statusError(sinks.ClassHTTP, a, s.client.shown)
+		}
+		if single {
+			return s.insist(ctx, parts, a, e)
+		}
 		if err := s.vouch(ctx, a); err != nil {
 			return err
 		}
@@ -205,6 +211,36 @@ func (s *Sink) vouch(ctx context.Context, a *answer) error {
 		return nil
 	}
 	return statusError(sinks.ClassHTTP, a, s.client.shown)
+}
+
+// insistTimes is how often, in a row, one line must be refused in the same
+// unknown words, while Loki itself answers in between.
+const insistTimes = 3
+
+// insist gives one line up that is refused in words nobody knows, if they stay
+// the same: what stands in front of Loki may refuse a request now and then, and
+// the same request must not be lost for it.
+func (s *Sink) insist(ctx context.Context, parts []part, a *answer, e earlier) error {
+	for range insistTimes - 1 {
+		s.vouched = false
+		if err := s.vouch(ctx, a); err != nil {
+			return err
+		}
+		b, err := s.post(ctx, parts)
+		if err != nil {
+			return err
+		}
+		if b.ok() {
+			s.taken(parts, nil)
+			return nil
+		}
+		if b.status != a.status || b.body != a.body {
+			return statusError(sinks.ClassHTTP, b, s.client.shown)
+		}
+	}
+	reason, _, _ := knownReason(a.body)
+	s.refuseAll(parts, reason, cutDetail(a.body), e)
+	return nil
 }
 
 // split sends the parts in two requests, because one was too large.

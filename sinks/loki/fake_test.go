@@ -388,7 +388,7 @@ func TestUnknownRefusal(t *testing.T) {
 	if res.Delivered != 63 || refusedOf(res, reasonOther) != 1 || !strings.Contains(res.Refused[0].Detail, "2030") {
 		t.Errorf("%+v", res)
 	}
-	if n := r.requests(); n > 2*6+2 {
+	if n := r.requests(); n > 2*6+2+2*(insistTimes-1) {
 		t.Errorf("%d requests to find one line of 64", n)
 	}
 	if want := slices.DeleteFunc(texts(numbered("a", 64)), func(s string) bool { return s == "a17" }); !slices.Equal(f.lines, want) {

@@ -11,6 +11,34 @@ import (
 	"github.com/lbshipd/lbshipd/config"
 )
 
+// A proxy that answers 400 now and then, as a page or in words of its own, while
+// Loki behind it takes everything: no line is lost for it.
+func TestProxyThatRefusesNowAndThenLosesNothing(t *testing.T) {
+	for name, body := range map[string]string{
+		"a page": "<html><body>Bad Request</body></html>",
+		"words":  "no healthy upstream",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			n := 0
+			f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
+				// Two of three, so that halving comes down to one line; the empty
+				// push that asks for Loki itself gets through.
+				if n++; n%3 == 0 || len(req.Streams) == 0 {
+					return true
+				}
+				http.Error(w, body, 400)
+				return false
+			})
+			r := newRig(t, config.LokiTarget{URL: f.URL}, nil)
+			b := batchOf(numbered("a", 64)...)
+			if res := r.untilSent(t, b); res.Delivered != 64 || len(res.Refused) > 0 {
+				t.Errorf("%+v", res)
+			}
+		})
+	}
+}
+
 // A proxy in front of Loki that compresses its answers hides no refusal.
 func TestCompressedRefusal(t *testing.T) {
 	f := newFake(t)
