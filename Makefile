@@ -26,15 +26,15 @@ run: build
 	exec bin/lbshipd run --data-dir data
 
 test: test-deps lint check-docs
-	$(GO) test -race -count=1 -timeout 20m ./...
+	$(GO) test -race -p 4 -count=1 -timeout 20m ./...
 	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
 e2e: test-deps build loki
+	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
 	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 20m ./internal/testbed/ ./sinks/loki/
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
-	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
-	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(GO) test -count=1 -timeout 20m ./...
+	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(GO) test -count=1 -timeout 20m .
 
 # Faults of every kind for FOR, by the random numbers of SEED (one from the
 # clock if there is none), and an oracle that knows what is owed: docs/reliability.md.
