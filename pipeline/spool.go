@@ -177,7 +177,8 @@ func (t *target) late(now time.Time) bool {
 	}
 	i := t.firstInMemory()
 	if i == len(t.items) {
-		o.full = false
+		// Nothing is kept out of the spool any more. Whether it could be written shows when it is needed.
+		o.full, o.err = false, nil
 		return false
 	}
 	if now.Sub(t.items[i].queued) > o.after {

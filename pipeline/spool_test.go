@@ -298,6 +298,10 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 	if r := h.settledRow("app", "a"); r.Delivered != int64(len(lines)) || r.LostRecords() != 0 {
 		t.Errorf("%+v", r)
 	}
+	await(t, "the alarm to be over, as nothing waits for the spool", func() bool {
+		h.sup.Sample()
+		return h.gauge(specSpoolStuck, "a") == 0
+	})
 	h.stop(5 * time.Second)
 }
 
