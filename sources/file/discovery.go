@@ -189,6 +189,15 @@ func (d *discovery) open(path, first string, matches bool) bool {
 		return false
 	}
 	in := d.inputs[id]
+	if in != nil && in.givenUp.Load() != nil {
+		// Its inode was free since, and this is another file. If it is the same one,
+		// that was away and came back, it is an input again once the former has ended.
+		if sameKey(inputKey(fd, id), in.origin.Input) {
+			f.Close()
+			return false
+		}
+		in = nil
+	}
 	if in == nil && sniffCodec(f) != nil {
 		f.Close()
 		d.leaveOut(path)

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -237,5 +238,58 @@ func TestRisk(t *testing.T) {
 	r.until("all of it", func() bool { readSome(t, rd); return rd.at.offset == 8 })
 	if risk, ok := in.Risk(rd.pos); !ok || risk.Bytes != 0 || risk.Left >= 0 {
 		t.Errorf("%+v %v", risk, ok)
+	}
+}
+
+// Giving a file up frees its inode, whose number the next file gets: that one
+// is another file, also while the target that lost the first one is still down.
+func TestFileThatGetsTheInodeOfOneGivenUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	r := newRig(t, path)
+	src, err := newSource(&r.cfg, r.deps())
+	must(t, err)
+	src.rescan, src.maxHeldBytes = 50*time.Millisecond, 1
+	found := make(chan sources.Input, 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- src.Run(ctx, func(in sources.Input) { found <- in }) }()
+	defer func() { cancel(); must(t, <-done) }()
+	next := func() *input {
+		t.Helper()
+		select {
+		case in := <-found:
+			return in.(*input)
+		case <-time.After(10 * time.Second):
+			t.Fatal("the file is not found")
+			return nil
+		}
+	}
+
+	write(t, path, "one\ntwo\n")
+	first := next()
+	rd, err := first.Open("")
+	must(t, err)
+	defer rd.Close()
+	must(t, os.Remove(path))
+	waitFor(t, "the file to be given up", func() bool { return first.givenUp.Load() != nil }, func() string { return "" })
+	for i := range 100 { // some file gets the number, on ext4 the first
+		write(t, path, fmt.Sprintf("three %d\n", i))
+		f, err := os.Open(path)
+		must(t, err)
+		_, id, _, err := fstat(int(f.Fd()))
+		f.Close()
+		must(t, err)
+		second := next()
+		if second == first || second.givenUp.Load() != nil {
+			t.Fatal("the new file is taken for the one that was given up")
+		}
+		if id == first.id {
+			break
+		}
+		must(t, os.Rename(path, fmt.Sprint(path, ".", i)))
+	}
+	gaps, lines := lastGap(t, rd.(*reader))
+	if lines != 0 || len(gaps) != 1 || gaps[0].Bytes != 8 {
+		t.Errorf("%d lines, %v", lines, gaps)
 	}
 }

@@ -68,6 +68,13 @@ func withoutDevice(key string) (string, bool) {
 	return rest, ok && !strings.HasSuffix(rest, ":-")
 }
 
+// sameKey reports whether two keys may be of one file, whose device number may have changed.
+func sameKey(a, b string) bool {
+	_, x, _ := strings.Cut(a, ":")
+	_, y, _ := strings.Cut(b, ":")
+	return x == y
+}
+
 // keyInode returns the inode number in a key.
 func keyInode(key string) (string, bool) {
 	_, rest, _ := strings.Cut(key, ":")
