@@ -137,17 +137,20 @@ func Read(dataDir, target string, each func(l *Letter, raw []byte) error, damage
 // snapshot lists a directory at one moment, and opens its current file.
 func snapshot(dir string) (names []string, current *os.File, size int64, err error) {
 	guard, err := openLock(dir, lockName, false)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, 0, nil // never any
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist): // never any, or a copy of a directory without its lock
+	case err != nil:
 		return nil, nil, 0, err
-	}
-	defer guard.Close()
-	if err := lock(guard, unix.LOCK_SH); err != nil {
-		return nil, nil, 0, err
+	default:
+		defer guard.Close()
+		if err := lock(guard, unix.LOCK_SH); err != nil {
+			return nil, nil, 0, err
+		}
 	}
 	l, err := list(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, 0, nil
+	}
 	if err != nil {
 		return nil, nil, 0, err
 	}
