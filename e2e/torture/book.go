@@ -18,6 +18,10 @@ type book struct {
 	targets []string
 	found   []finding
 	gaps    map[string]int // gap records that arrived, by target
+	began   time.Time
+	beside  map[string]int // records that came in another order than their files, across a restart, by target
+	// restarted reports whether the daemon was started since a time, Unix ns.
+	restarted func(since int64) bool
 }
 
 // finding is a property that did not hold.
@@ -72,7 +76,7 @@ type shelf struct {
 }
 
 func newBook(targets ...string) *book {
-	return &book{seed: maphash.MakeSeed(), writers: map[string]*ledger{}, targets: targets, gaps: map[string]int{}}
+	return &book{seed: maphash.MakeSeed(), writers: map[string]*ledger{}, targets: targets, began: time.Now(), beside: map[string]int{}, gaps: map[string]int{}}
 }
 
 // open begins the ledger of a writer.
@@ -145,13 +149,27 @@ func (b *book) arrived(a arrival) {
 	if s.times[n]++; s.times[n] == 1 {
 		s.first[n] = time.Now().UnixNano()
 		if last, known := s.last[a.stream]; known && last > n {
-			if _, late := s.late[n]; !late && !l.copied {
-				b.findLocked("order", "%s: %s %d came first behind %d in %s", a.target, l.name, n, last, a.stream)
-			}
+			b.outOfOrder(l, a, n, last)
 		} else {
 			s.last[a.stream] = n
 		}
 	}
+}
+
+// outOfOrder looks whether a record may come behind a later one.
+func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
+	w, behind := &l.records[n], &l.records[last]
+	if _, late := l.at[a.target].late[n]; late || l.copied {
+		return
+	}
+	if w.gen != behind.gen && b.restarted != nil && b.restarted(w.at) {
+		// After a restart, files that were rotated and have something unread are
+		// read side by side.
+		b.beside[a.target]++
+		return
+	}
+	b.findLocked("order", "%s: %s %d (file %d) came first behind %d (file %d) at %.3f in %s", a.target, l.name, n, w.gen, last, behind.gen,
+		time.Since(b.began).Seconds(), a.stream)
 }
 
 // stored notes a copy that Loki keeps beside others of the same record.

@@ -49,17 +49,19 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 		case "delete+create":
 			// It is gone if the daemon died before it had delivered it, or never saw
 			// it. A daemon that lives holds it open.
-			if d.diedAfter(g.vanished) {
+			if len(d.deathsAfter(g.vanished)) > 0 {
 				return "deleted"
 			}
 			if d.deafFor(g) {
 				return "deleted unseen"
 			}
 		case "compress":
-			// Of a file of which nothing was answered the daemon does not know the
+			// Of a file of which no answer was stored the daemon does not know the
 			// content, when it is back, and there is nothing else to know it by.
-			if d.diedAfter(g.ended) && !b.begun(l, target, l.records[n].gen, g.vanished) {
-				return "compressed unanswered"
+			for _, t := range d.deathsAfter(g.ended) {
+				if !b.begun(l, target, l.records[n].gen, t.Add(-storedWithin)) {
+					return "compressed unanswered"
+				}
 			}
 		}
 	}
@@ -84,6 +86,10 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 	}
 	return ""
 }
+
+// storedWithin is when an answer is stored at the latest: a second, and as long
+// as the disk may be full.
+const storedWithin = 8 * time.Second
 
 // begun reports whether a target had anything of a file by a time.
 func (b *book) begun(l *ledger, target string, gen int32, by time.Time) bool {

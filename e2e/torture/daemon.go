@@ -63,10 +63,11 @@ func (d *daemon) start() {
 	go func() {
 		cmd.Wait()
 		d.mu.Lock()
-		if !d.wanted {
+		wanted := d.wanted
+		d.mu.Unlock()
+		if !wanted {
 			d.book.find("daemon", "lbshipd ended by itself: %v, see %s", cmd.ProcessState, log.Name())
 		}
-		d.mu.Unlock()
 		close(dead)
 	}()
 	ready := await(60*time.Second, func() bool {
@@ -121,14 +122,22 @@ func (d *daemon) end(signal syscall.Signal) {
 	}
 }
 
-// diedAfter reports whether it died in the minute after a moment, or just before.
-func (d *daemon) diedAfter(at time.Time) bool {
+// deathsAfter returns when it died in the minute after a moment, or just before.
+func (d *daemon) deathsAfter(at time.Time) (all []time.Time) {
 	for _, t := range d.deaths {
 		if !at.IsZero() && t.After(at.Add(-5*time.Second)) && t.Before(at.Add(time.Minute)) {
-			return true
+			all = append(all, t)
 		}
 	}
-	return false
+	return all
+}
+
+// diedSince reports whether it died since a time, Unix ns.
+func (d *daemon) diedSince(t int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.deaths)
+	return n > 0 && d.deaths[n-1].UnixNano() > t
 }
 
 // deafFor reports whether a file came and went while it could not see it.

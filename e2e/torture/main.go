@@ -199,8 +199,8 @@ func (s *scene) quiet() {
 	if s.o.faults && s.o.weather && s.o.only == "" {
 		s.vacuous()
 	}
-	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
-		s.book.total(), drained.Seconds(), excused, s.book.gaps["loki"], s.peak.rssKiB>>10, s.peak.files, s.peak.threads)
+	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, out of order across restarts %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
+		s.book.total(), drained.Seconds(), excused, s.book.beside, s.book.gaps["loki"], s.peak.rssKiB>>10, s.peak.files, s.peak.threads)
 }
 
 // keepState leaves what the daemon knows with the artefacts, and what becomes
