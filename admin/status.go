@@ -54,6 +54,17 @@ type TargetStatus struct {
 	QueueBytes    int64      `json:"queueBytes"`    // memory that they hold
 	QueueLimit    int64      `json:"queueLimitBytes"`
 	LagSeconds    float64    `json:"lagSeconds"` // how long the oldest of them has been queued
+
+	Spool *SpoolStatus `json:"spool,omitempty"` // absent if it has none
+}
+
+// SpoolStatus is the spool of a target.
+type SpoolStatus struct {
+	Records int64  `json:"records"` // not answered; they are among the queued ones
+	Bytes   int64  `json:"bytes"`   // on disk
+	Limit   int64  `json:"limitBytes"`
+	Full    bool   `json:"full"`
+	Error   string `json:"error,omitempty"` // why nothing can be written to it
 }
 
 // LedgerStatus is one row of the ledger. Its equation is
@@ -106,6 +117,9 @@ func StatusOf(st pipeline.Status, version string) Status {
 	for _, x := range st.Targets {
 		t := TargetStatus{Name: x.Name, Kind: x.Kind, Class: x.Class, Error: text(x.Err), BehindInputs: x.Behind,
 			QueuedRecords: x.Queued, QueueBytes: x.QueueBytes, QueueLimit: x.QueueLimit, LagSeconds: x.Lag.Seconds()}
+		if sp := x.Spool; sp.On {
+			t.Spool = &SpoolStatus{sp.Records, sp.Bytes, sp.Limit, sp.Full, text(sp.Err)}
+		}
 		if x.Err != nil {
 			t.FailingSince, t.NextTry = at(x.Since), at(x.NextTry)
 		}

@@ -40,8 +40,31 @@ func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 			seconds(x.LagSeconds), count(x.BehindInputs, "input"), targetState(x, now))
 	}
 	t.Flush()
+	printSpools(w, st.Targets)
 	fmt.Fprintln(w)
 	return printLedger(w, st.Ledger)
+}
+
+// printSpools writes what is in the spools, if there are any.
+func printSpools(w io.Writer, targets []admin.TargetStatus) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	header := "\nSPOOL OF\tRECORDS\tON DISK\tSTATE\n"
+	for i := range targets {
+		sp := targets[i].Spool
+		if sp == nil {
+			continue
+		}
+		limit, condition := "of "+size(sp.Limit), state(sp.Error)
+		if sp.Limit == 0 {
+			limit = "(being emptied)"
+		}
+		if sp.Full {
+			condition = "full: records stay at their sources"
+		}
+		fmt.Fprintf(t, "%s%s\t%s\t%s %s\t%s\n", header, targets[i].Name, grouped(sp.Records), size(sp.Bytes), limit, condition)
+		header = ""
+	}
+	t.Flush()
 }
 
 func configState(c *admin.ConfigStatus) string {
