@@ -29,6 +29,7 @@ func (t *target) offer(ctx context.Context, it item) bool {
 			return true
 		}
 		space := t.space
+		t.over.hurry()
 		t.mu.Unlock()
 		if ctx == nil {
 			return false

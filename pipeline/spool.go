@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -17,8 +16,9 @@ import (
 // its sink gathers, before what it is given is kept on disk as well.
 const spoolAfter = time.Second
 
-// spoolTick is how often the queue of a target with a spool is looked at.
-const spoolTick = 100 * time.Millisecond
+// spoolTick is how often the queue of a target with a spool is looked at, if it
+// is not full: what bounds the number of small writes.
+const spoolTick = 200 * time.Millisecond
 
 // spillBytes bounds what is written to a spool at once.
 const spillBytes = 4 << 20
@@ -32,6 +32,7 @@ type overflow struct {
 	spool *spool.Spool
 	limit int64 // maxBytes; 0: what is there is sent, and no more comes in
 	after time.Duration
+	wake  chan struct{} // capacity 1: the queue is full
 
 	tail    uint64    // newest frame
 	unknown int64     // records of which Open has found no trace but their numbers; the book's mu guards it
@@ -48,13 +49,24 @@ type overflow struct {
 // backlog reports whether the spool holds what is not in the queue.
 func (o *overflow) backlog() bool { return o != nil && o.given < o.tail }
 
+// hurry says that the queue is full.
+func (o *overflow) hurry() {
+	if o == nil {
+		return
+	}
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
 // spoolDir is where the spool of a target is.
 func (s *Supervisor) spoolDir(target string) string { return filepath.Join(s.dataDir, "spool", target) }
 
 // openSpool opens the spool of a target that is about to run, if it is to have
 // one, or has one that still holds records.
 func (s *Supervisor) openSpool(t *target) {
-	o := &overflow{after: s.patience + t.batching.Wait, wait: backoff.Backoff{Min: time.Second, Max: 30 * time.Second}}
+	o := &overflow{after: s.patience + t.batching.Wait, wake: make(chan struct{}, 1), wait: backoff.Backoff{Min: time.Second, Max: 30 * time.Second}}
 	if t.cfg.Spool != nil {
 		o.limit = int64(t.cfg.Spool.MaxBytes)
 	}
@@ -63,21 +75,24 @@ func (s *Supervisor) openSpool(t *target) {
 	if s.dataDir == "" || o.limit == 0 && !spool.Exists(dir) {
 		return
 	}
+	t.reopen, t.reopenEvery = func() { s.openSpool(t) }, 30*s.patience
 	var err error
 	o.spool, err = spool.Open(dir, spool.Options{MaxBytes: o.limit, Event: t.spoolEvent})
 	if err != nil {
 		t.metrics.spoolError("open")
-		t.log.Error("the spool cannot be opened: the target goes on without one until it is configured anew", "error", err)
-		o.err = err
-		if o.limit > 0 {
-			t.spoolErr = err
-		}
+		t.log.Error("the spool cannot be opened: the target goes on without one, and it is tried again", "error", err)
+		t.mu.Lock()
+		t.spoolErr = err
+		t.mu.Unlock()
 		return
 	}
 	st := o.spool.Stats()
 	o.tail, o.given = st.Last, st.Last-uint64(st.Frames)
 	s.takeOver(t, o)
-	t.over = o
+	t.mu.Lock()
+	t.over, t.spoolErr = o, nil
+	t.mu.Unlock()
+	t.signal()
 	if st.Records > 0 {
 		t.log.Info("the spool holds records that the target has not answered for: they come first", "records", st.Records, "bytes", st.Bytes)
 	}
@@ -141,202 +156,6 @@ func (t *target) spoolEvent(e spool.Event) {
 	t.log.Log(context.Background(), level, "spool: "+e.Detail, "reason", e.Op, "path", e.File, "bytes", e.Bytes, "error", e.Err)
 }
 
-// overflowing writes to the spool what has waited for too long, until ctx ends.
-func (t *target) overflowing(ctx context.Context) {
-	tick := spoolTick
-	if t.over != nil {
-		tick = min(tick, t.over.after)
-	}
-	saved := time.Time{}
-	for sleep(ctx, tick) {
-		for t.late(time.Now()) && ctx.Err() == nil && t.spill() {
-		}
-		if now := time.Now(); now.Sub(saved) > takenTick {
-			saved = now
-			t.saveTaken()
-		}
-		t.closeDrained()
-	}
-}
-
-// late reports whether something in the queue is to be written to the spool.
-func (t *target) late(now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	o := t.over
-	if o == nil || o.limit == 0 || now.Before(o.next) {
-		return false
-	}
-	if _, bytes := t.waiting(); bytes < t.limit/4 {
-		o.busy = time.Time{}
-	} else if o.busy.IsZero() {
-		o.busy = now
-	}
-	i := t.firstInMemory()
-	if i == len(t.items) {
-		// Nothing is kept out of the spool any more. Whether it could be written shows when it is needed.
-		o.full, o.err = false, nil
-		return false
-	}
-	if now.Sub(t.items[i].queued) > o.after {
-		return true
-	}
-	behind := o.backlog() || t.failure.Class != "" || now.Sub(o.busy) > o.after
-	return !o.busy.IsZero() && behind
-}
-
-// firstInMemory is the index of the first item that is not in the spool. t.mu is held.
-func (t *target) firstInMemory() int {
-	for i := range t.items {
-		if t.items[i].frame == (spool.Frame{}) {
-			return i
-		}
-	}
-	return len(t.items)
-}
-
-// spill writes what waits in the queue to the spool; false if that did not
-// succeed and is to be tried later.
-func (t *target) spill() bool {
-	items := t.spillable()
-	defer func() {
-		for i := range items {
-			items[i].batch.Release()
-		}
-	}()
-	entries := t.entries(items)
-	if len(entries) == 0 {
-		return false
-	}
-	frames, err := t.over.spool.Append(entries)
-	t.mu.Lock()
-	o := t.over
-	was := o.err
-	o.full, o.err = errors.Is(err, spool.ErrFull), nil
-	if err != nil && !o.full {
-		o.err = err
-		o.next = time.Now().Add(o.wait.Next())
-	} else {
-		o.wait.Reset()
-	}
-	t.mu.Unlock()
-	if err != nil {
-		return false
-	}
-	if was != nil {
-		t.log.Info("the spool can be written again")
-	}
-	t.spilled(items[len(items)-len(entries):][:len(frames)], frames)
-	return true
-}
-
-// spillable takes the items that are to be written, with a reference to each batch.
-func (t *target) spillable() []item {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var items []item
-	size := 0
-	for _, it := range t.items[t.firstInMemory():] {
-		if size += it.batch.Size(); size > spillBytes && len(items) > 0 {
-			break
-		}
-		it.batch.Retain(1)
-		items = append(items, it)
-	}
-	return items
-}
-
-// entries gives each item what the ledger is to hold of it. Leading items that were
-// answered meanwhile are left out.
-func (t *target) entries(items []item) []spool.Entry {
-	t.book.mu.Lock()
-	defer t.book.mu.Unlock()
-	var list []spool.Entry
-	for i := range items {
-		if e, ok := items[i].lane.tracker.entryOf(items[i].seq); ok {
-			list = append(list, spool.Entry{Batch: items[i].batch, Notes: encodeEntry(e)})
-		} else {
-			list = list[:0]
-		}
-	}
-	return list
-}
-
-// spilled notes that items are on disk: their positions move. Those that the
-// sender has stay in the queue until they are answered, the others leave it.
-func (t *target) spilled(items []item, frames []spool.Frame) {
-	b, o := &t.book, t.over
-	var release []*record.Batch
-	b.mu.Lock()
-	t.mu.Lock()
-	at, kept, answered := 0, spool.Frame{}, spool.Frame{}
-	for i := range items {
-		l := items[i].lane
-		at = t.find(items[i].id)
-		if at < 0 { // the target has answered
-			kept, answered = frames[i], frames[i]
-			continue
-		}
-		e, _ := l.tracker.entryOf(items[i].seq)
-		l.row.spool(e, 1)
-		if mark, moved := l.tracker.spooled(items[i].seq); moved {
-			l.answered = mark.position
-			b.moves = append(b.moves, positions.Move{Key: l.key, Position: mark.position, Counts: mark.counts})
-		}
-		if it := &t.items[at]; at < t.inFlight {
-			it.frame, it.entry = frames[i], e
-			kept = frames[i]
-		} else {
-			release = append(release, it.batch)
-			t.take(at)
-		}
-	}
-	o.tail = max(o.tail, frames[len(frames)-1].Number)
-	o.given = max(o.given, kept.Number)
-	o.spool.Passed(o.given)
-	if len(release) > 0 {
-		t.freed()
-	}
-	t.mu.Unlock()
-	b.settle()
-	b.mu.Unlock()
-	if answered.Number > 0 {
-		t.saveTaken() // the ledger has it by another way than the notes of the frame
-		o.spool.Answered(answered)
-	}
-	for _, batch := range release {
-		batch.Release()
-	}
-	t.metrics.spooled.Add(float64(recordsOf(items)))
-	t.signal()
-}
-
-func recordsOf(items []item) (n int) {
-	for i := range items {
-		n += len(items[i].batch.Records)
-	}
-	return n
-}
-
-// find returns the index of an item, -1 if it is not in the queue. t.mu is held.
-func (t *target) find(id uint64) int {
-	for i := range t.items {
-		if t.items[i].id == id {
-			return i
-		}
-	}
-	return -1
-}
-
-// take takes item i out of the queue. t.mu is held.
-func (t *target) take(i int) {
-	t.bytes -= int64(t.items[i].batch.Size())
-	t.records -= int64(len(t.items[i].batch.Records))
-	rest := copy(t.items[i:], t.items[i+1:])
-	clear(t.items[i+rest:])
-	t.items = t.items[:i+rest]
-}
-
 // onDisk counts the records that are in the spool and not in the queue. t.mu is held.
 func (t *target) onDisk() int64 {
 	if t.over == nil {
@@ -380,20 +199,22 @@ func (t *target) spillAll() {
 	}
 }
 
-// closeDrained removes a spool that is not configured any more once it is empty.
-func (t *target) closeDrained() {
+// closeDrained removes a spool that is not configured any more once it is
+// empty, and reports whether it has.
+func (t *target) closeDrained() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.over
 	if o == nil || o.limit > 0 || o.backlog() || o.spool.Stats().Frames > 0 || o.loaded > 0 || o.telling > 0 {
-		return
+		return false
 	}
 	if _, unsaved := o.spool.LastTaken(); unsaved {
-		return
+		return false
 	}
 	t.over = nil
 	if err := o.spool.Close(); err != nil {
 		t.log.Warn("the spool was not closed cleanly", "error", err)
 	}
 	t.log.Info("the spool is empty, and is not configured any more", "removed", spool.RemoveEmpty(o.spool.Dir()))
+	return true
 }

@@ -92,22 +92,25 @@ func (t *target) answeredSpool(done []item) {
 	if last.Number == 0 {
 		return
 	}
-	t.over.spool.Taken(last)
-	if t.over.spool.Stats().Frames == 0 {
-		t.settleResidue()
+	t.mu.Lock()
+	o := t.over // it may be closed and gone as soon as it is empty
+	t.mu.Unlock()
+	o.spool.Taken(last)
+	if o.spool.Stats().Frames == 0 {
+		t.settleResidue(o)
 	}
 }
 
 // bookLoss puts records of the spool that cannot be read again into the ledger,
 // for the source that seems to be concerned. Once the spool is empty,
 // settleResidue puts right which sources it really was.
-func (t *target) bookLoss(source string, loss *spool.LossError) {
+func (t *target) bookLoss(o *overflow, source string, loss *spool.LossError) {
 	b := &t.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	row := b.row(source, t.name)
-	unknown := min(loss.Records, t.over.unknown) // never came up, for this daemon
-	t.over.unknown -= unknown
+	unknown := min(loss.Records, o.unknown) // never came up, for this daemon
+	o.unknown -= unknown
 	row.read += unknown
 	row.spooled.records -= loss.Records - unknown
 	row.spooled.counts.Read -= loss.Records - unknown
@@ -119,11 +122,11 @@ func (t *target) bookLoss(source string, loss *spool.LossError) {
 
 // settleResidue settles what the book has in the spool although that is empty:
 // what was lost there.
-func (t *target) settleResidue() {
+func (t *target) settleResidue(o *overflow) {
 	b := &t.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if t.over.spool.Stats().Frames > 0 {
+	if o.spool.Stats().Frames > 0 {
 		return // something came in meanwhile
 	}
 	for source, r := range b.rows {

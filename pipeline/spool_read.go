@@ -29,7 +29,7 @@ func (t *target) refill(ctx context.Context) {
 		own := 0
 		switch {
 		case errors.As(err, &loss):
-			t.lostInSpool(b, loss)
+			t.lostInSpool(o, b, loss)
 			own = 1
 		case errors.Is(err, io.EOF):
 		case err != nil:
@@ -91,7 +91,7 @@ const spoolLost = "spool_corrupt"
 
 // lostInSpool counts and announces what cannot be read again, in front of what
 // lies behind it.
-func (t *target) lostInSpool(b *record.Batch, loss *spool.LossError) {
+func (t *target) lostInSpool(o *overflow, b *record.Batch, loss *spool.LossError) {
 	gap := &sources.GapError{Reason: spoolLost, Records: loss.Records, Bytes: loss.Bytes, Detail: loss.Detail}
 	t.log.Error("records in the spool cannot be read again", "reason", spoolLost, "records", loss.Records, "bytes", loss.Bytes, "detail", loss.Detail)
 	t.metrics.lost(spoolLost, loss.Records)
@@ -99,7 +99,7 @@ func (t *target) lostInSpool(b *record.Batch, loss *spool.LossError) {
 		b.Origin = &record.Origin{Source: t.someSource(), Kind: "spool", Input: "spool", Path: "spool/" + t.name}
 	}
 	announce(b, gap)
-	t.bookLoss(b.Origin.Source, loss)
+	t.bookLoss(o, b.Origin.Source, loss)
 }
 
 // someSource names a source that has records in the spool; if none is known to

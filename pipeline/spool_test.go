@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,10 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lbshipd/lbshipd/config"
-	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
 )
@@ -177,7 +173,11 @@ func TestSpoolKeepsOrder(t *testing.T) {
 	for round := range 12 {
 		for range 10 {
 			h.tapes["app"].write(numbered(n, n+100)...)
-			h.tapes["other"].write(numbered(n, n+100)...)
+			others := numbered(n, n+100)
+			for i := range others {
+				others[i] = "other " + others[i]
+			}
+			h.tapes["other"].write(others...)
 			n += 100
 			sleep(t.Context(), time.Duration(rand.IntN(4))*time.Millisecond)
 			h.balanced()
@@ -199,109 +199,17 @@ func TestSpoolKeepsOrder(t *testing.T) {
 	h.awaitLines("a", 2*n)
 	h.settledRow("app", "a")
 	h.settledRow("other", "a")
-	got := h.shelves["a"].got()
-	next := map[string]int{}
-	for _, line := range got {
-		next[line]++
-	}
-	for _, line := range numbered(0, n) {
-		if next[line] != 2 {
-			t.Fatalf("%q arrived %d times, want once from each source", line, next[line])
+	next := map[bool]int{}
+	for _, line := range h.shelves["a"].got() {
+		text, other := strings.CutPrefix(line, "other ")
+		if want := fmt.Sprintf("line %d", next[other]); text != want {
+			t.Fatalf("%q came where %q was to come", line, want)
 		}
+		next[other]++
 	}
 	if spooled == 0 {
 		t.Error("nothing was in the spool at any time: that proves nothing")
 	}
-	h.stop(5 * time.Second)
-}
-
-func TestFullSpoolFallsBackToTheSource(t *testing.T) {
-	lines := numbered(0, 30000)
-	h := spooledHouse(t, lines...)
-	c := spooledConfig(64<<10, "a")
-	h.apply(c)
-	await(t, "the spool to be full", func() bool {
-		h.sup.Sample()
-		return h.gauge(specSpoolStuck, "a") == 1
-	})
-	if size := h.gauge(specSpoolBytes, "a"); size > 64<<10 || size < 32<<10 {
-		t.Errorf("the spool takes %v bytes of 64 KiB", size)
-	}
-	if reasons := strings.Join(h.reasons(), "\n"); !strings.Contains(reasons, "spool") {
-		t.Errorf("the status says nothing of a full spool: %s", reasons)
-	}
-	h.shelves["a"].hold(false)
-	h.awaitLines("a", len(lines))
-	h.wantLines("a", lines)
-	h.settledRow("app", "a")
-	await(t, "the spool not to count as stuck any more", func() bool {
-		h.sup.Sample()
-		return h.gauge(specSpoolStuck, "a") == 0
-	})
-	h.stop(5 * time.Second)
-}
-
-func (h *house) gauge(s Metric, target string) float64 {
-	h.t.Helper()
-	families, err := h.reg.Gather()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() != s.Name {
-			continue
-		}
-		sum := 0.0
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "target" && l.GetValue() == target {
-					sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
-				}
-			}
-		}
-		return sum
-	}
-	return 0
-}
-
-func (h *house) reasons() []string {
-	st := h.sup.Status()
-	return st.Reasons()
-}
-
-// A disk that is full under the spool: shipping goes on from the source.
-func TestSpoolOnAFullDisk(t *testing.T) {
-	h := newHouse(t)
-	disk := filepath.Join(h.dir, "spool")
-	if err := os.Mkdir(disk, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("mounting a small file system needs root: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
-	lines := numbered(0, 30000)
-	h.tapes["app"], h.shelves["a"] = newTape(lines...), newShelf()
-	h.shelves["a"].hold(true)
-	h.open()
-	h.apply(spooledConfig(64<<20, "a"))
-	await(t, "the disk to be full", func() bool {
-		h.sup.Sample()
-		return h.gauge(specSpoolErrors, "a") > 0 && h.gauge(specSpoolStuck, "a") == 1
-	})
-	if held := h.gauge(specSpoolRecords, "a"); held < 1000 {
-		t.Errorf("only %v records fit on the disk", held)
-	}
-	h.shelves["a"].hold(false)
-	h.awaitLines("a", len(lines))
-	h.wantLines("a", lines)
-	if r := h.settledRow("app", "a"); r.Delivered != int64(len(lines)) || r.LostRecords() != 0 {
-		t.Errorf("%+v", r)
-	}
-	await(t, "the alarm to be over, as nothing waits for the spool", func() bool {
-		h.sup.Sample()
-		return h.gauge(specSpoolStuck, "a") == 0
-	})
 	h.stop(5 * time.Second)
 }
 
@@ -347,114 +255,65 @@ func TestSpoolWaitsForItsTarget(t *testing.T) {
 	h.stop(5 * time.Second)
 }
 
-// Damage in the middle of the spool: what is lost is counted, announced where
-// the hole is, and in the ledger; all else arrives.
-func TestDamagedSpoolIsCountedAndAnnounced(t *testing.T) {
-	lines := numbered(0, 1000)
-	h := spooledHouse(t, lines...)
-	h.apply(spooledConfig(64<<20, "a"))
-	h.awaitSpooled("a", 1000)
-	h.stop(0)
-	name := h.segments("a")[0]
-	data, err := os.ReadFile(name)
+// The sender has taken batches into its hand, and waits for more of them, when
+// they are written to the spool: what comes out of the spool lines up behind them.
+func TestSpoolLinesUpBehindWhatTheSenderHas(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"], h.shelves["a"] = newTape(), newShelf()
+	h.open()
+	defer h.stop(0)
+	cfg := spooledConfig(64<<20, "a")
+	tg, err := h.sup.newTarget(cfg, &cfg.Targets[0]) // it does not run
 	if err != nil {
 		t.Fatal(err)
 	}
-	data[len(data)/2] ^= 0x40
-	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	h.open()
-	h.tapes["app"] = newTape()
-	h.apply(spooledConfig(64<<20, "a"))
-	h.shelves["a"].hold(false)
-	r := h.settledRow("app", "a")
-	lost := r.LostRecords()
-	if lost == 0 || lost > 30 || r.Delivered != 1000-lost || r.Read != 1000 {
-		t.Errorf("the ledger: %+v", r)
-	}
-	got := h.shelves["a"].got()
-	hole := slices.IndexFunc(got, func(s string) bool { return strings.HasPrefix(s, "lbshipd: ") })
-	if hole < 0 || !strings.HasPrefix(got[hole], fmt.Sprintf("lbshipd: %d record", lost)) {
-		t.Fatalf("no gap record of %d lost records: %d lines", lost, len(got))
-	}
-	want := slices.Concat(lines[:hole], got[hole:hole+1], lines[hole+int(lost):])
-	if !slices.Equal(got, want) {
-		t.Errorf("%d lines, want %d with the hole behind line %d", len(got), len(want), hole)
-	}
-	h.stop(5 * time.Second)
-}
-
-// wall is a shelf that takes nothing while it is up.
-type wall struct {
-	*shelf
-	up atomic.Bool
-}
-
-func (w *wall) Send(ctx context.Context, batches []*record.Batch) (sinks.Result, error) {
-	if w.up.Load() {
-		return sinks.Result{}, &sinks.Error{Class: sinks.ClassConnect, Err: errors.New("refused")}
-	}
-	return w.shelf.Send(ctx, batches)
-}
-
-// A daemon that stops while its target is away need not wait for it.
-func TestStopLeavesWhatIsQueuedInTheSpool(t *testing.T) {
-	h := newHouse(t)
-	h.tapes["app"], h.shelves["a"] = newTape(numbered(0, 200)...), newShelf()
-	w := &wall{shelf: h.shelves["a"]}
-	w.up.Store(true)
-	h.sink = func(string) sinks.Sink { return w }
-	h.open()
-	h.sup.patience = time.Hour // nothing goes there before the end
-	h.apply(spooledConfig(64<<20, "a"))
-	await(t, "the lines to be queued", func() bool { return h.queued("a") == 200 })
-	start := time.Now()
-	if left := h.stop(time.Minute); left != 0 || time.Since(start) > 40*time.Second {
-		t.Errorf("stopping took %v and left %d records", time.Since(start), left)
-	}
-	if len(h.segments("a")) == 0 {
-		t.Error("nothing is in the spool")
-	}
-	h.tapes["app"] = newTape()
-	w.up.Store(false)
-	h.open()
-	h.apply(spooledConfig(64<<20, "a"))
-	h.awaitLines("a", 200)
-	h.wantLines("a", numbered(0, 200))
-	h.stop(5 * time.Second)
-}
-
-// A spool whose target is gone is told of, waits for 30 days, and is then given
-// up: counted as lost, by source. A clock that jumps does not do that.
-func TestSpoolThatNobodyComesForIsGivenUp(t *testing.T) {
-	h := spooledHouse(t, numbered(0, 300)...)
-	h.apply(spooledConfig(64<<20, "a"))
-	h.awaitSpooled("a", 300)
-	h.apply(simpleConfig("app"))
-	if got := h.gauge(specSpoolRecords, "a"); got != 300 {
-		t.Errorf("the spool of a target that is gone: %v records at /metrics, want 300", got)
-	}
-	old := time.Now().Add(-keepSpool - time.Hour)
-	files, err := filepath.Glob(filepath.Join(h.dir, "spool", "a", "*"))
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, f := range files {
-		if err := os.Chtimes(f, old, old); err != nil {
-			t.Fatal(err)
+	h.sup.openSpool(tg)
+	defer tg.over.spool.Close()
+	l := tg.addLane("app", "tape", "")
+	queue := func(line string) {
+		b := record.NewBatch()
+		b.Origin = &record.Origin{Source: "app", Input: "tape"}
+		r := b.Add()
+		r.Line = b.Copy([]byte(line))
+		r.Message = r.Line
+		p := &parcel{batch: b, end: record.Position(line), entry: entry{records: 1}}
+		p.entry.counts.Read = 1
+		if !l.enqueue(nil, p) {
+			t.Fatal("the queue is full")
 		}
 	}
-	h.sup.lookAtSpools(time.Now())
-	if len(h.segments("a")) == 0 {
-		t.Fatal("given up although this daemon has not missed the target for long")
+	queue("1")
+	queue("2")
+	if got, _, _, _ := tg.peek(nil); len(got) != 2 {
+		t.Fatalf("the sender has %d batches", len(got))
 	}
-	h.sup.lookAtSpools(time.Now().Add(keepMissed + time.Minute))
-	if _, err := os.Stat(filepath.Join(h.dir, "spool", "a")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the spool is still there: %v", err)
+	queue("3")
+	queue("4")
+	if !tg.spill() {
+		t.Fatal("nothing was written to the spool")
 	}
-	if c := h.store.Counts(positions.Pair{Source: "app", Target: "a"}); c.Read != 300 || c.LostRecords() != 300 {
-		t.Errorf("the ledger: %+v", c)
+	queue("5")
+	tg.refill(t.Context())
+	// While more is in the spool, nothing that is behind it is sent, not even at the end.
+	tg.mu.Lock()
+	tg.over.given, tg.over.loaded, tg.closing = tg.over.given-1, tg.over.loaded-1, true
+	tg.mu.Unlock()
+	if got, _, _, _ := tg.peek(nil); len(got) != 3 {
+		t.Errorf("the sender gets %d batches, of which one is behind what is in the spool", len(got))
 	}
-	h.stop(5 * time.Second)
+	tg.mu.Lock()
+	tg.over.given, tg.over.loaded, tg.closing = tg.over.given+1, tg.over.loaded+1, false
+	tg.mu.Unlock()
+	batches, _, _, _ := tg.peek(nil)
+	var got []string
+	for _, b := range batches {
+		got = append(got, string(b.Records[0].Line))
+	}
+	if want := []string{"1", "2", "3", "4", "5"}; !slices.Equal(got, want) {
+		t.Errorf("the sender gets %q, want %q", got, want)
+	}
+	tg.ack(&sinks.Result{Batches: 5, Delivered: 5})
+	if r := tg.ledger()["app"]; r.Delivered != 5 || r.InFlight != 0 || r.Difference() != 0 || tg.over.spool.Stats().Records != 0 {
+		t.Errorf("%+v, %+v", r, tg.over.spool.Stats())
+	}
 }

@@ -83,7 +83,10 @@ type target struct {
 	inFlight int       // items at the head of the queue that the sender has
 	lastID   uint64    // of an item
 	over     *overflow // nil: there is no spool
-	spoolErr error     // why there is none although it is configured
+	spoolErr error     // why there is none although it is configured, or was
+	// Tries to open it again. Not guarded: used by one goroutine at a time.
+	reopen      func()
+	reopenEvery time.Duration
 
 	book   book                 // its mu is taken before mu
 	before map[laneKey]heldBack // by the target that this one has replaced; immutable once it runs

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -120,9 +122,10 @@ func TestFailingDiskLosesNothing(t *testing.T) {
 				}
 				return unix.EIO
 			})
-			_, err := s.Append([]Entry{{Batch: batchOf(t, next, next+4)}})
+			n := 1 + rnd.IntN(6) // another try is of another size
+			_, err := s.Append([]Entry{{Batch: batchOf(t, next, next+n)}})
 			if err == nil {
-				next += 4
+				next += n
 			} else {
 				refused++
 			}
@@ -169,6 +172,129 @@ func TestFailingDiskLosesNothing(t *testing.T) {
 	}
 	if refused < 50 || reopened < 50 {
 		t.Errorf("%d appends refused, %d reopened: that proves little", refused, reopened)
+	}
+}
+
+// Whatever call fails, Append has then promised nothing, and can be called again.
+func TestAppendThatFailsPromisesNothing(t *testing.T) {
+	for _, op := range []string{"write", "sync", "syncdir", "open"} {
+		dir, fs := t.TempDir(), &faulty{}
+		s, said := open(t, dir, Options{FS: fs, SegmentBytes: 1})
+		put(t, s, 0, 10, 5)
+		fs.set(func(now string) error {
+			if now == op {
+				return unix.ENOSPC
+			}
+			return nil
+		})
+		before := s.Stats()
+		if frames, err := s.Append([]Entry{{Batch: batchOf(t, 90, 95)}}); !errors.Is(err, unix.ENOSPC) || frames != nil || s.Stats() != before {
+			t.Errorf("%s: %v, %v, %+v", op, frames, err, s.Stats())
+		}
+		if said.count(OpAppend) != 1 {
+			t.Errorf("%s: said %v", op, said.list)
+		}
+		fs.set(nil)
+		put(t, s, 10, 20, 5)
+		s.Close()
+		s, _ = open(t, dir, Options{FS: fs})
+		d := drain(t, s, true)
+		wantRange(t, d.lines, 0, 20)
+	}
+}
+
+// What a refused append left behind, because not even that could be taken back, is void
+// as soon as another one has taken its place.
+func TestRestOfARefusedAppendIsVoid(t *testing.T) {
+	dir, fs := t.TempDir(), &faulty{}
+	s, _ := open(t, dir, Options{FS: fs})
+	put(t, s, 0, 10, 5)
+	fs.set(func(op string) error {
+		if op == "sync" || op == "truncate" || op == "remove" {
+			return unix.EIO
+		}
+		return nil
+	})
+	if _, err := s.Append([]Entry{{Batch: batchOf(t, 90, 93)}, {Batch: batchOf(t, 93, 95)}}); err == nil {
+		t.Fatal("a failed fsync is no failure")
+	}
+	fs.set(nil)
+	put(t, s, 10, 40, 5)
+	s.Close()
+	s, _ = open(t, dir, Options{FS: fs})
+	d := drain(t, s, false) // an answer would delete it
+	wantRange(t, d.lines, 0, 40)
+	if d.lost != 0 {
+		t.Errorf("%d lost", d.lost)
+	}
+}
+
+// volatile is a file system that loses what was not synced when the power goes.
+type volatile struct {
+	OS
+	files map[string]*volatileFile // by name; all that were ever opened for writing
+}
+
+type volatileFile struct {
+	File
+	synced, size int64
+}
+
+func (v *volatile) OpenFile(name string, flag int) (File, error) {
+	f, err := v.OS.OpenFile(name, flag)
+	if err != nil || flag&unix.O_CREAT == 0 || strings.HasSuffix(name, cursorName) {
+		return f, err
+	}
+	v.files[name] = &volatileFile{File: f}
+	return v.files[name], nil
+}
+
+func (f *volatileFile) WriteAt(p []byte, at int64) (int, error) {
+	f.size = max(f.size, at+int64(len(p)))
+	return f.File.WriteAt(p, at)
+}
+
+func (f *volatileFile) Sync() error {
+	f.synced = f.size
+	return f.File.Sync()
+}
+
+// cut leaves of each file what was synced, and something of the rest.
+func (v *volatile) cut(t *testing.T, intN func(int) int) {
+	t.Helper()
+	for name, f := range v.files {
+		f.Close()
+		if rest := int(f.size - f.synced); rest > 0 {
+			if err := os.Truncate(name, f.synced+int64(intN(rest+1))); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	clear(v.files)
+}
+
+// The power goes between any two calls: what Append has promised is there.
+func TestPowerLoss(t *testing.T) {
+	rnd := seeded(t)
+	dir, fs := t.TempDir(), &volatile{files: map[string]*volatileFile{}}
+	next := 0
+	for range 20 {
+		s, _ := open(t, dir, Options{SegmentBytes: 2 << 10, FS: fs})
+		if end := int(s.at.nextRecord) - 1; end < next {
+			t.Fatalf("%d lines are there, %d were promised", end, next)
+		}
+		for range rnd.IntN(20) {
+			n := 1 + rnd.IntN(30)
+			put(t, s, next, next+n, n)
+			next += n
+		}
+		fs.cut(t, rnd.IntN)
+	}
+	s, _ := open(t, dir, Options{})
+	d := drain(t, s, true)
+	wantRange(t, d.lines, 0, next)
+	if d.lost != 0 || next < 200 {
+		t.Errorf("%d lines, %d lost", next, d.lost)
 	}
 }
 
