@@ -170,8 +170,16 @@ func (r *sourceRun) start(ctx context.Context, targets []*target) {
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.targets = targets
 	// From now on the source has been seen: an input that appears while no
-	// daemon runs is new and is read from its beginning.
-	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position("seen"))
+	// daemon runs is new and is read from its beginning. A crash before all that
+	// is there was found must not make the rest of it look old.
+	r.mark(r.since)
+	time.AfterFunc(lookRound, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.ctx.Err() == nil {
+			r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position("seen"))
+		}
+	})
 	go func() {
 		defer close(r.done)
 		for r.ctx.Err() == nil {
@@ -187,6 +195,13 @@ func (r *sourceRun) start(ctx context.Context, targets []*target) {
 			sleep(r.ctx, time.Second)
 		}
 	}()
+}
+
+// mark notes since when nobody has watched the source, as far as is known.
+func (r *sourceRun) mark(since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position(left+strconv.FormatInt(since.UnixNano(), 10)))
 }
 
 // found takes in an input that the source has discovered.
@@ -275,7 +290,7 @@ func (r *sourceRun) stop() {
 		if seen := r.watched(); seen.Before(at) {
 			at = seen
 		}
-		r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position(left+strconv.FormatInt(at.UnixNano(), 10)))
+		r.mark(at)
 	}
 	for _, run := range r.runs() {
 		run.ops.Lock()
