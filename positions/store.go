@@ -29,12 +29,16 @@ const (
 	lockName     = "lock"
 )
 
-// saveEvery is the time between two writes of the file: what a SIGKILL can
-// make a target see twice. A key that is new is written after saveNew: until
+// saveEvery is the time between two writes of the file that are waited for: what
+// a power cut can make a target see twice. In between it is written
+// every keepEvery without waiting for the disk, which is what a SIGKILL can
+// make a target see twice, or less often if that takes more than one keepShare of the time. A key that is new is written after saveNew: until
 // then a file that is rotated away while no daemon runs is only known by its birth.
 const (
 	saveEvery = time.Second
 	saveNew   = 50 * time.Millisecond
+	keepEvery = 100 * time.Millisecond
+	keepShare = 50
 )
 
 // keepUnused is how long an entry whose input was not seen again is kept.
@@ -70,10 +74,12 @@ type Store struct {
 	ledger  map[Pair]*Row
 	version uint64    // counts changes
 	saved   uint64    // version that is on disk
+	kept    uint64    // version that is in the file, on disk or not
 	lastErr error     // of the last save
 	lastOK  time.Time // of the last good save
 
 	saving sync.Mutex    // one save at a time
+	loose  bool          // the current file may not be on the disk; guarded by saving
 	fresh  chan struct{} // capacity 1: a key is new
 
 	loaded time.Time // immutable
@@ -243,10 +249,17 @@ func sortEntries(list []Entry) {
 func (s *Store) Run(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
+	soon := time.NewTimer(keepEvery)
+	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-soon.C:
+			start := time.Now()
+			s.keep()
+			soon.Reset(max(keepEvery, keepShare*time.Since(start)))
+			continue
 		case <-tick.C:
 		case <-s.fresh:
 			// Keys come in crowds; one write is for all of them.
@@ -295,15 +308,35 @@ func (s *Store) Save() error {
 	c := contents{entries: s.list(""), rows: s.rows()}
 	s.mu.Unlock()
 
-	err := s.write(c.encode()) // in its own time: senders wait for s.mu
+	err := s.replace(c.encode(), true) // in its own time: senders wait for s.mu
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastErr = err
 	if err == nil {
-		s.saved, s.lastOK = version, s.now()
+		s.saved, s.kept, s.lastOK = version, version, s.now()
 	}
 	return err
+}
+
+// keep writes the positions without waiting for the disk: enough for a daemon
+// that is killed, not for a machine that loses power. An error is Save's to tell.
+func (s *Store) keep() {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	if s.version == s.kept || s.lastErr != nil {
+		s.mu.Unlock()
+		return
+	}
+	version := s.version
+	c := contents{entries: s.list(""), rows: s.rows()}
+	s.mu.Unlock()
+	if s.replace(c.encode(), false) == nil {
+		s.mu.Lock()
+		s.kept = version
+		s.mu.Unlock()
+	}
 }
 
 // expire drops what nobody has touched for keepUnused. s.mu is held.
@@ -334,58 +367,6 @@ func (s *Store) Touch(k Key) {
 		s.entries[k] = e
 		s.version++
 	}
-}
-
-// write replaces the file: at every moment there is a whole current file, and
-// after the first time a whole previous one.
-func (s *Store) write(data []byte) error {
-	path := filepath.Join(s.dir, fileName)
-	temp := filepath.Join(s.dir, tempName)
-	if err := writeSynced(temp, data); err != nil {
-		os.Remove(temp) // gives the space back when the disk is full
-		return fmt.Errorf("writing positions: %w", err)
-	}
-	// A link and not a rename: the current name must never be missing. And no
-	// link over the previous one: that may be the only generation there is.
-	link := filepath.Join(s.dir, linkName)
-	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("replacing previous positions: %w", err)
-	}
-	err := os.Link(path, link)
-	if err == nil {
-		err = os.Rename(link, filepath.Join(s.dir, previousName))
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("keeping previous positions: %w", err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return fmt.Errorf("replacing positions: %w", err)
-	}
-	return syncDir(s.dir)
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("opening data directory: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("syncing data directory: %w", err)
-	}
-	return nil
 }
 
 // Close saves and unlocks.

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,20 +123,20 @@ func (m *measured) unanswered(f *flood, r *testbed.Rsyslog, target string, size 
 			newest = n
 		}
 	}
-	stored, err := m.stored(f, target, size)
-	return max(0, newest+1-stored), err
+	return m.notStored(f, target, size, newest+1)
 }
 
-// stored returns the number of the first line that the positions file does not
-// have as answered by a target.
-func (m *measured) stored(f *flood, target string, size int) (int, error) {
+// notStored counts the lines before end that the positions file does not have
+// as answered by a target. A file that it does not know is either newer than those
+// that it does, or was forgotten because it is answered to its end.
+func (m *measured) notStored(f *flood, target string, size, end int) (int, error) {
 	out, err := exec.Command(m.daemon.bin, "inspect", "positions", "--data-dir", m.daemon.data).Output()
 	if err != nil {
 		return 0, fmt.Errorf("inspecting the positions: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	newest := 0
+	answered, newest := map[int]int{}, -1 // lines, by the first of the file
 	for line := range bytes.Lines(out) {
 		words := strings.Fields(string(line))
 		if !contains(words, target) {
@@ -148,11 +150,22 @@ func (m *measured) stored(f *flood, target string, size int) (int, error) {
 				continue
 			}
 			if first, known := f.first[inode]; known {
-				newest = max(newest, first+offsetIn(words)/size)
+				answered[first] = offsetIn(words) / size
+				newest = max(newest, first)
 			}
 		}
 	}
-	return newest, nil
+	firsts, open := slices.Sorted(maps.Values(f.first)), 0
+	for i, first := range firsts {
+		last := end
+		if i+1 < len(firsts) {
+			last = min(end, firsts[i+1])
+		}
+		if n, known := answered[first]; known || first > newest {
+			open += max(0, last-first-n)
+		}
+	}
+	return open, nil
 }
 
 // offsetIn finds the position of a file among words: "1:OFFSET:...".
