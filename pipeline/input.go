@@ -25,14 +25,15 @@ type inputRun struct {
 	mu      sync.Mutex
 	lanes   []*lane
 	feeds   []*feed
-	stopped bool            // feeds are being stopped: none is to be started
-	first   *inputRun       // whose place this one took, until all targets had it
-	born    time.Time       // when it was found
-	waiting int             // targets that must not have it yet
-	eof     bool            // a feed has read it to its very end
-	over    bool            // all targets had all of it, or another run took over
-	passed  map[string]bool // targets that had all of it once
-	swap    bool            // which of two groups waits in the next try to meet
+	stopped bool             // feeds are being stopped: none is to be started
+	first   *inputRun        // whose place this one took, until that one is over
+	born    time.Time        // when it was found
+	waiting int              // targets that must not have it yet
+	eof     bool             // a feed has read it to its very end
+	over    bool             // all targets had all of it, or another run took over
+	passed  map[string]*lane // by target, those that had all of it once
+	follows bool             // follow is at work
+	swap    bool             // which of two groups waits in the next try to meet
 
 	seeks map[*target]*seek // searches for where a target starts
 }
@@ -65,6 +66,10 @@ func (r *inputRun) setTargets(targets []*target) {
 	}
 	r.mu.Lock()
 	r.lanes, r.waiting = lanes, len(targets)-len(lanes)
+	if r.waiting > 0 && r.first != nil && !r.follows {
+		r.follows = true
+		go r.follow()
+	}
 	r.mu.Unlock()
 	r.resume()
 }
@@ -83,8 +88,10 @@ func (r *inputRun) follow() {
 		}
 		r.mu.Lock()
 		have, over := len(r.lanes), r.over
-		if over || ready == len(targets) && have == ready {
-			r.first = nil // so that a chain of rotations is not kept
+		// A target that was away may have something of the predecessor left when it
+		// comes back, so that one stays known until it is over.
+		if over || ready == len(targets) && have == ready && r.waiting == 0 {
+			r.follows = false
 			r.mu.Unlock()
 			return
 		}
@@ -144,7 +151,12 @@ const busyWaits = 10
 func (r *inputRun) drained(t *target, successor time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over || r.passed[t.name] {
+	if r.over {
+		return true
+	}
+	// What a lane that was given all was not answered for, the target that
+	// takes its place is given first.
+	if l := r.passed[t.name]; l != nil && (l.target == t || l.idle()) {
 		return true
 	}
 	for _, f := range r.feeds {
@@ -155,7 +167,7 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 		}
 		for _, l := range f.lanes {
 			if l.target == t {
-				r.pass(t)
+				r.pass(l)
 				return true
 			}
 		}
@@ -168,12 +180,12 @@ func longer(since int64, d time.Duration) bool {
 	return since != 0 && time.Since(time.Unix(0, since)) >= d
 }
 
-// pass notes that the target was given all. r.mu is held.
-func (r *inputRun) pass(t *target) {
+// pass notes that the lane was given all. r.mu is held.
+func (r *inputRun) pass(l *lane) {
 	if r.passed == nil {
-		r.passed = map[string]bool{}
+		r.passed = map[string]*lane{}
 	}
-	r.passed[t.name] = true
+	r.passed[l.target.name] = l
 }
 
 // laneFor finds the lane of the input to t, in the target, in the store, or
@@ -322,7 +334,7 @@ func (r *inputRun) ended(f *feed) {
 	defer r.mu.Unlock()
 	for _, l := range f.lanes {
 		l.finish()
-		r.pass(l.target)
+		r.pass(l)
 	}
 	r.feeds = slices.DeleteFunc(slices.Clone(r.feeds), func(have *feed) bool { return have == f })
 	r.eof = true

@@ -161,6 +161,13 @@ func (l *lane) setFinished(on bool) {
 	l.finished = on
 }
 
+// idle reports whether all that was queued is answered.
+func (l *lane) idle() bool {
+	l.book.mu.Lock()
+	defer l.book.mu.Unlock()
+	return l.tracker.idle()
+}
+
 // settled reports whether the target has had all of the input, which will
 // never yield more, and has answered for it.
 func (l *lane) settled() bool {

@@ -130,3 +130,28 @@ func TestTargetThatComesBackIsGivenWhatAppearedMeanwhile(t *testing.T) {
 	}
 	h.stop(5 * time.Second)
 }
+
+// A target that comes back has what it left of one file before the next one.
+func TestTargetThatComesBackIsGivenItsRestInOrder(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 300)...)
+	h.shelves["a"], h.shelves["b"] = newShelf(), newShelf()
+	h.shelves["b"].hold(true)
+	h.open()
+	h.apply(simpleConfig("app", "a", "b"))
+	h.awaitLines("a", 300)
+	await(t, "all to be queued for b", func() bool { return h.queued("b") == 300 })
+	for n := 300; n < 1200; n += 300 {
+		h.rotate <- newTape(numbered(n, n+300)...)
+		h.awaitLines("a", n+300)
+	}
+	await(t, "b to be allowed the last file", func() bool { return h.queued("b") == 1200 })
+	h.apply(simpleConfig("app", "a"))
+	h.shelves["b"].hold(false)
+	h.apply(simpleConfig("app", "a", "b"))
+	h.awaitLines("b", 1200)
+	if got := h.shelves["b"].got(); !slices.Equal(got, numbered(0, 1200)) {
+		t.Error("b: lines are not each there once in order")
+	}
+	h.stop(5 * time.Second)
+}

@@ -21,6 +21,7 @@ func (r *inputRun) settle() {
 		return
 	}
 	r.over = true
+	r.first = nil // so that a chain of rotations is not kept
 	r.mu.Unlock()
 	input, store := r.input.Origin().Input, r.src.sup.store
 	// A target that was taken away before it had all may come back, and finds
@@ -46,6 +47,9 @@ func (r *inputRun) retire() bool {
 	r.mu.Lock()
 	ended := r.eof
 	r.over = r.over || ended
+	if ended {
+		r.first = nil
+	}
 	r.mu.Unlock()
 	if ended {
 		r.halt()

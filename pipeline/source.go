@@ -234,9 +234,6 @@ func (r *sourceRun) found(in sources.Input) {
 	if !same {
 		run.setTargets(targets)
 	}
-	if run.first != nil {
-		go run.follow()
-	}
 }
 
 func (r *sourceRun) targetsNow() []*target {
