@@ -73,21 +73,42 @@ type tapeSource struct {
 	tape   *tape
 	rotate chan *tape
 	cfg    *config.Source
+	known  func() []sources.Stored
+	older  *[]*tapeInput // what was found before, by whichever source of that name
 }
 
 func (s *tapeSource) Run(ctx context.Context, found func(sources.Input)) error {
-	found(&tapeInput{s, s.tape, &record.Origin{Source: s.cfg.Name, Input: "tape", Path: "/tape"}, ""})
-	before := "tape"
+	if len(*s.older) == 0 {
+		*s.older = append(*s.older, &tapeInput{s, s.tape, &record.Origin{Source: s.cfg.Name, Input: "tape", Path: "/tape"}, ""})
+	}
+	before, known := "", s.known()
+	for _, in := range *s.older {
+		name := in.origin.Input
+		if in.tape.hasEnded() && len(known) > 0 && !slices.ContainsFunc(known, func(k sources.Stored) bool { return k.Input == name }) {
+			continue // all had it: it is not looked for
+		}
+		found(&tapeInput{s, in.tape, in.origin, before})
+		before = name
+	}
+	before = (*s.older)[len(*s.older)-1].origin.Input
 	for {
 		select {
 		case next := <-s.rotate:
 			name := "next" + strings.TrimPrefix(before, "tape")
-			found(&tapeInput{s, next, &record.Origin{Source: s.cfg.Name, Input: name, Path: "/tape"}, before})
+			in := &tapeInput{s, next, &record.Origin{Source: s.cfg.Name, Input: name, Path: "/tape"}, before}
+			*s.older = append(*s.older, in)
+			found(in)
 			before = name
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+func (t *tape) hasEnded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended
 }
 
 type tapeInput struct {
@@ -279,6 +300,7 @@ type house struct {
 	reg     *prometheus.Registry
 	tapes   map[string]*tape
 	rotate  chan *tape
+	found   map[string]*[]*tapeInput // by source
 	shelves map[string]*shelf
 	made    map[string]int                 // sinks made, by target
 	sink    func(target string) sinks.Sink // nil: the shelf
@@ -286,7 +308,7 @@ type house struct {
 }
 
 func newHouse(t *testing.T) *house {
-	return &house{t: t, rotate: make(chan *tape, 1), dir: t.TempDir(), tapes: map[string]*tape{}, shelves: map[string]*shelf{}, made: map[string]int{}}
+	return &house{t: t, rotate: make(chan *tape, 1), dir: t.TempDir(), tapes: map[string]*tape{}, found: map[string]*[]*tapeInput{}, shelves: map[string]*shelf{}, made: map[string]int{}}
 }
 
 func (h *house) open() {
@@ -303,11 +325,14 @@ func (h *house) open() {
 	h.reg = prometheus.NewRegistry()
 	h.sup = New(Options{Log: log, Store: h.store, Registry: h.reg, Host: "node1", Version: "test", DataDir: h.dir})
 	h.sup.patience = 3 * time.Millisecond
-	h.sup.makeSource = func(c *config.Source, _ sources.Deps) (sources.Source, string, error) {
+	h.sup.makeSource = func(c *config.Source, d sources.Deps) (sources.Source, string, error) {
 		if h.tapes[c.Name] == nil {
 			return nil, "", errors.New("no such tape")
 		}
-		return &tapeSource{h.tapes[c.Name], h.rotate, c}, "file", nil
+		if h.found[c.Name] == nil {
+			h.found[c.Name] = &[]*tapeInput{}
+		}
+		return &tapeSource{h.tapes[c.Name], h.rotate, c, d.Known, h.found[c.Name]}, "file", nil
 	}
 	h.sup.makeSink = func(c *config.Target, _ sinks.Deps) (sinks.Sink, string, error) {
 		if h.shelves[c.Name] == nil {

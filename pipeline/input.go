@@ -209,18 +209,20 @@ func (r *inputRun) laneFor(t *target) *lane {
 		if found {
 			pos = sought
 		} else if t.knew[source] || t.startOf(store, source).counts {
-			pos = r.input.Start() // it appeared while the target was away
+			pos = r.begin() // it appeared while the target was away
 		} else if live := r.live(); live != nil {
 			pos = live.position()
 		} else if known, ok := store.Latest(source, input); ok {
 			pos = known
 		} else {
-			pos = r.input.Start()
+			pos = r.begin()
 		}
 		// Stored at once: a crash before the first answer must not make the
 		// input look new, and be read from another place.
 		store.Set(key, pos)
+		store.Forget(positions.Key{Source: source, Input: input})
 	}
+	t.remember(store, source)
 	store.Touch(key)
 	return t.addLane(source, input, pos)
 }

@@ -1,10 +1,6 @@
 package pipeline
 
-import (
-	"slices"
-
-	"github.com/lbshipd/lbshipd/positions"
-)
+import "slices"
 
 // settle forgets an input that yields nothing more, once every target had all
 // of it and has answered. Until then it stays, with all its positions: a target
@@ -24,13 +20,14 @@ func (r *inputRun) settle() {
 	r.first = nil // so that a chain of rotations is not kept
 	r.mu.Unlock()
 	input, store := r.input.Origin().Input, r.src.sup.store
-	// A target that was taken away before it had all may come back, and finds
-	// the input again at the next start; the others must not get it anew then.
-	end := lanes[0].position()
-	stored := slices.DeleteFunc(store.Entries(r.src.cfg.Name), func(e positions.Entry) bool { return e.Input != input })
-	if !slices.ContainsFunc(stored, func(e positions.Entry) bool { return e.Position != end }) {
+	// A target that was taken away before it had all may come back, and then
+	// finds the input again; the others must not get it anew then.
+	stored := store.Entries(r.src.cfg.Name)
+	if !keptFor(r.src.sup.away(stored), stored, input, lanes[0].position()) {
 		for _, e := range stored {
-			store.Forget(e.Key)
+			if e.Input == input {
+				store.Forget(e.Key)
+			}
 		}
 	}
 	for _, l := range lanes {

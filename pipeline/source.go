@@ -234,6 +234,7 @@ func (r *sourceRun) found(in sources.Input) {
 	if !same {
 		run.setTargets(targets)
 	}
+	run.remember()
 }
 
 func (r *sourceRun) targetsNow() []*target {

@@ -141,7 +141,7 @@ func (s *Supervisor) build(cfg *config.Config) (*plan, error) {
 	formats := regexes(cfg)
 	for i := range cfg.Sources {
 		src := &cfg.Sources[i]
-		if !src.IsEnabled() || s.sourceRuns(cfg, src) {
+		if !src.IsEnabled() || s.sourceRuns(cfg, src) && !s.lacks(s.sources[src.Name], p) {
 			continue
 		}
 		built, err := s.newSourceRun(src, formats)
@@ -242,6 +242,11 @@ func (s *Supervisor) swap(p *plan) {
 		r.start(s.ctx, targets)
 	}
 	s.mu.Unlock()
+	for _, t := range oldTargets {
+		if p.targets[t.name] == nil {
+			s.leave(t)
+		}
+	}
 	s.saveStarts(p)
 	s.forgetMetrics(oldSources, oldTargets)
 }
