@@ -65,6 +65,12 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 			}
 		}
 	}
+	return b.excuseReset(l, target, n, resets)
+}
+
+// excuseReset says whether a record is one that a target's kernel had taken when its
+// connection ended: it was sent between those that arrived before and behind that.
+func (b *book) excuseReset(l *ledger, target string, n int, resets []int64) string {
 	s := l.at[target]
 	before, after := int64(0), time.Now().UnixNano()
 	for i := n - 1; i >= 0; i-- {
@@ -130,7 +136,9 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 					lost = append(lost, n)
 				case "truncated":
 					truncated[target] += int(l.records[n].size)
-					b.mustBeTail(l, target, n)
+					if target != "siem" || b.excuseReset(l, target, n, resets) == "" {
+						b.mustBeTail(l, target, n)
+					}
 				}
 				if why == "reset" {
 					thrown += int(l.records[n].size)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,13 +10,7 @@ import (
 // The oracle sees what it is there for: each run has one thing done wrong on
 // purpose, and has to fail for it; the run with nothing wrong has to pass.
 func TestOracleSees(t *testing.T) {
-	bin := os.Getenv("LBSHIPD_BIN")
-	if bin == "" {
-		bin = filepath.Join("..", "..", "bin", "lbshipd")
-	}
-	if _, err := os.Stat(bin); err != nil {
-		t.Fatalf("the binary is not built (make build): %v", err)
-	}
+	bin := lbshipd(t)
 	for spoil, kind := range map[string]string{
 		"":        "",
 		"drop":    "lost",    // a line that Loki said yes to is not there

@@ -179,6 +179,9 @@ func (h *session) frames() {
 			h.common(fault)
 		}
 		if !h.frame() {
+			if h.ending { // by its deadline, it may be: the kernel may hold more
+				h.s.note(h.tcp)
+			}
 			return
 		}
 	}
@@ -233,12 +236,17 @@ func (h *session) drain() {
 }
 
 func (s *syslogFake) reset(c *net.TCPConn) {
-	s.mu.Lock()
-	s.resets = append(s.resets, time.Now().UnixNano())
-	s.unread += waiting(c) + 64<<10 // what comes until it is closed, and what is decrypted
-	s.mu.Unlock()
+	s.note(c)
 	c.SetLinger(0)
 	c.Close()
+}
+
+// note remembers that a connection ends, and what the kernel may throw away with it.
+func (s *syslogFake) note(c *net.TCPConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resets = append(s.resets, time.Now().UnixNano())
+	s.unread += waiting(c) + 64<<10 // what comes until it is closed, and what is decrypted
 }
 
 // waiting is how many octets the kernel holds for a connection.
