@@ -52,6 +52,7 @@ type written struct {
 type ledger struct {
 	name, source string
 	copied       bool // its file is copied and truncated: the rest may come out of the copy, later
+	reloaded     bool // the labels of its source change
 	unsafe       bool // its journal is damaged: what arrives may be garbled
 	records      []written
 	gens         []*generation
@@ -63,6 +64,11 @@ type generation struct {
 	made, ended time.Time // ended: renamed, deleted or truncated; zero: it is still written
 	how         string
 	vanished    time.Time // when the last name of it was gone, or its content; zero: it is still there
+}
+
+// brief reports whether it was rotated about as soon as it was made.
+func (g *generation) brief() bool {
+	return !g.ended.IsZero() && g.ended.Sub(g.made) < 300*time.Millisecond
 }
 
 // shelf is what one target has of one writer.
@@ -162,9 +168,10 @@ func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
 	if _, late := l.at[a.target].late[n]; late || l.copied {
 		return
 	}
-	if w.gen != behind.gen && b.restarted != nil && b.restarted(w.at) {
+	if w.gen != behind.gen && (b.restarted != nil && b.restarted(w.at) || l.gens[w.gen].brief()) {
 		// After a restart, files that were rotated and have something unread are
-		// read side by side.
+		// read side by side; and a file that was rotated before it could be opened
+		// is found behind the next one.
 		b.beside[a.target]++
 		return
 	}

@@ -55,6 +55,10 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 			if d.deafFor(g) {
 				return "deleted unseen"
 			}
+			// A source that is changed is read anew, and cannot open what was deleted.
+			if l.reloaded && d.reloadedAt(g.vanished) {
+				return "deleted at a reload"
+			}
 		case "compress":
 			// Of a file of which no answer was stored the daemon does not know the
 			// content, when it is back, and there is nothing else to know it by.

@@ -31,6 +31,7 @@ type daemon struct {
 	since  time.Time
 	deaf   []span // when it could not see what happens
 	deaths []time.Time
+	reload []time.Time // when the configuration was changed
 }
 
 // span is a time from..to.
@@ -144,6 +145,17 @@ func (d *daemon) diedSince(t int64) bool {
 func (d *daemon) deafFor(g *generation) bool {
 	for _, t := range d.deaf {
 		if !g.vanished.IsZero() && t.from.Before(g.made.Add(time.Second)) && t.to.After(g.vanished) {
+			return true
+		}
+	}
+	return false
+}
+
+// reloadedAt reports whether the configuration was changed around a moment, or
+// since: what is then still held open of a deleted file is let go.
+func (d *daemon) reloadedAt(at time.Time) bool {
+	for _, t := range d.reload {
+		if t.After(at.Add(-5*time.Second)) && t.Before(at.Add(time.Minute)) {
 			return true
 		}
 	}

@@ -108,7 +108,7 @@ func (s *scene) writers() {
 		}
 		w := &fileWriter{l: s.book.open(k.name, k.name), book: s.book, count: s.count, dice: newDice(s.o.seed, k.name), format: k.format, ways: k.ways,
 			perTick: k.perTick, varies: k.varies, path: filepath.Join(s.mkdir("logs/"+k.name), "app.log")}
-		w.l.copied = k.name == "cut"
+		w.l.copied, w.l.reloaded = k.name == "cut", k.name == "logfmt"
 		s.files = append(s.files, w)
 	}
 	if s.o.small {
@@ -189,6 +189,9 @@ func (s *scene) yaml(c settings) string {
 // configure puts the file of the configuration in place, by rename or in place.
 func (s *scene) configure(c settings, inPlace bool) {
 	s.config = c
+	s.daemon.mu.Lock()
+	s.daemon.reload = append(s.daemon.reload, time.Now())
+	s.daemon.mu.Unlock()
 	path := s.daemon.conf
 	if !inPlace {
 		path += ".new"
