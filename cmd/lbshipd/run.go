@@ -203,6 +203,7 @@ func (d *running) run(ctx context.Context, first filestore.Event, events <-chan 
 	saving, stopSaving := context.WithCancel(context.Background())
 	defer stopSaving()
 	go d.store.Run(saving)
+	boundMemory(first.Config)
 	if err := d.sup.Apply(first.Config); err != nil {
 		d.sup.Stop(canceled())
 		return err
@@ -253,6 +254,7 @@ func (d *running) change(e filestore.Event) {
 		d.sup.Refuse(err)
 	}
 	if err == nil {
+		boundMemory(e.Config)
 		d.warn(e.Config)
 		d.log.Info("configuration applied", "sources", len(e.Config.Sources), "targets", len(e.Config.Targets))
 		return

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/lbshipd/lbshipd/config"
+)
+
+// What the heap is to be kept to: baseMemory for readers, encoders and the rest
+// beside the queues, of which a half may be garbage. It is a goal: where more
+// lives than that, it is used.
+const baseMemory = 28 << 20
+
+// boundMemory makes the collector work harder as memory nears what the
+// configuration allows, instead of letting garbage double it. GOMEMLIMIT wins.
+func boundMemory(c *config.Config) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	queues := int64(0)
+	for i := range c.Targets {
+		if c.Targets[i].IsEnabled() {
+			queues += int64(c.Targets[i].QueueBytes)
+		}
+	}
+	debug.SetMemoryLimit(baseMemory + queues + queues/2)
+}
