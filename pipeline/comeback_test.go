@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/positions"
 )
 
 // logHouse is a house whose source is a real file, app.log, that is rotated out
@@ -115,4 +117,29 @@ func TestTargetThatComesBackIsGivenWhatTheOthersHaveDoneWith(t *testing.T) {
 			h.stop(5 * time.Second)
 		})
 	}
+}
+
+// A kill right after a reload does not make a target new once more: it would
+// begin with what comes after the next start.
+func TestPlaceOfANewTargetIsSavedWithTheReload(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 100)...)
+	h.shelves["a"], h.shelves["b"] = newShelf(), newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	h.awaitLines("a", 100)
+	h.apply(simpleConfig("app", "a", "b"))
+	killed := t.TempDir()
+	if err := os.CopyFS(filepath.Join(killed, "data"), os.DirFS(h.dir)); err != nil {
+		t.Fatal(err)
+	}
+	store, err := positions.Open(filepath.Join(killed, "data"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if p, ok := store.Get(positions.Key{Source: "app", Target: "b", Input: "tape"}); !ok || p != "100" {
+		t.Errorf("the place of b is %q, stored: %v", p, ok)
+	}
+	h.stop(5 * time.Second)
 }

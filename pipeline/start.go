@@ -327,10 +327,14 @@ func (s *Supervisor) endStarts(now time.Time) {
 }
 
 // saveStarts saves where new targets start before the configuration is said to
-// run: a crash right after that must not move it.
+// run: a crash right after that must not move it. In the first configuration
+// nothing is found yet, and only startAt has decided anything.
 func (s *Supervisor) saveStarts(p *plan) {
+	s.mu.Lock()
+	again := !s.applied.IsZero()
+	s.mu.Unlock()
 	for _, t := range p.targets {
-		if t.cfg.StartAt != "" {
+		if t.cfg.StartAt != "" || again && len(t.knew) == 0 {
 			_ = s.store.Save() // the store's own saving tells, and tries again
 			return
 		}
