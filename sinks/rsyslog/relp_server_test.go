@@ -68,6 +68,12 @@ func startRelpServer(t testing.TB, conf *tls.Config, plan func(int) (int, fault)
 	return s
 }
 
+func (s *relpServer) keep(data string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, data)
+}
+
 func (s *relpServer) messages() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,12 +168,13 @@ func (s *relpServer) serve(c *net.TCPConn, stream net.Conn) {
 			fmt.Fprintf(stream, "%d rsp 0\n0 serverclose 0\n", txnr)
 			return
 		}
+		if n == at && what == answersTwice {
+			s.keep(data) // it answers with 200
+		}
 		if n == at && !s.fail(c, stream, buffered(in), txnr, what) {
 			return
 		}
-		s.mu.Lock()
-		s.kept = append(s.kept, data)
-		s.mu.Unlock()
+		s.keep(data)
 		switch {
 		case what == outOfOrder && n >= at:
 			if late = append(late, txnr); in.Buffered() > 0 && len(late) < 8 {
