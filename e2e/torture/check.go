@@ -90,7 +90,7 @@ func (b *book) excuseReset(l *ledger, target string, n int, resets []int64) stri
 		}
 	}
 	for _, t := range resets {
-		if before <= t && t <= after && after-before < int64(30*time.Second) {
+		if before <= t && t <= after {
 			return "reset"
 		}
 	}
