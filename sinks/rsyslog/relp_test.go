@@ -138,11 +138,16 @@ func TestRelpFaults(t *testing.T) {
 			if protocol == "relp-tls" {
 				conf, bundle, c.ServerName = &tls.Config{Certificates: []tls.Certificate{p.server.TLS(t)}}, p.bundle(), "logs.example"
 			}
-			s := startRelpServer(t, conf, func(connection int) (int, fault) {
-				if connection >= 3*len(all) {
-					return -1, ""
+			var s *relpServer
+			s = startRelpServer(t, conf, func(connection int) (int, fault) {
+				what := all[connection%len(all)]
+				switch {
+				case connection < 3*len(all):
+					return random.IntN(1000), what
+				case connection < 9*len(all) && s.said[what] == 0:
+					return 0, what // the connection had ended before it came to that
 				}
-				return random.IntN(1000), all[connection%len(all)]
+				return -1, ""
 			})
 			c.Address = s.Address
 			g := newRig(t, c, bundle)
