@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type book struct {
 	gaps    map[string]int // gap records that arrived, by target
 	began   time.Time
 	beside  map[string]int // records that came in another order than their files, across a restart, by target
+	// resets are when the TLS receiver's connections ended, Unix ns.
+	resets func() []int64
 	// restarted reports whether the daemon was started since a time, Unix ns.
 	restarted func(since int64) bool
 }
@@ -43,8 +46,9 @@ type written struct {
 	size int32 // bytes in the file, its newline included
 	gen  int32 // of the file that it is in
 	duty duty
-	own  bool // it carries a time of its own
-	gone bool // destroyed in its journal
+	rank uint8 // of its level: below info 1, info 2, warning 3, error 4, unknown 9
+	own  bool  // it carries a time of its own
+	gone bool  // destroyed in its journal
 	at   int64
 }
 
@@ -82,7 +86,7 @@ type shelf struct {
 }
 
 func newBook(targets ...string) *book {
-	return &book{seed: maphash.MakeSeed(), writers: map[string]*ledger{}, targets: targets, began: time.Now(), beside: map[string]int{}, gaps: map[string]int{}}
+	return &book{seed: maphash.MakeSeed(), writers: map[string]*ledger{}, targets: targets, began: time.Now(), beside: map[string]int{}, resets: func() []int64 { return nil }, gaps: map[string]int{}}
 }
 
 // open begins the ledger of a writer.
@@ -166,6 +170,11 @@ func (b *book) arrived(a arrival) {
 func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
 	w, behind := &l.records[n], &l.records[last]
 	if _, late := l.at[a.target].late[n]; late || l.copied {
+		return
+	}
+	if a.target == "siem" && slices.ContainsFunc(b.resets(), func(t int64) bool { return t > w.at && t <= l.at[a.target].first[last] }) {
+		// What its kernel threw away and a restart sends again.
+		b.beside[a.target]++
 		return
 	}
 	if w.gen != behind.gen && (b.restarted != nil && b.restarted(w.at) || l.gens[w.gen].brief()) {

@@ -132,7 +132,7 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 			if target == "siem" {
 				resets = s.siem.resets
 			}
-			var lost []int
+			var lost, cut []int
 			for _, n := range b.missing(l, target) {
 				why := b.excuse(l, target, n, s.daemon, resets)
 				switch why {
@@ -141,7 +141,7 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 				case "truncated":
 					truncated[target] += int(l.records[n].size)
 					if target != "siem" || b.excuseReset(l, target, n, resets) == "" {
-						b.mustBeTail(l, target, n)
+						cut = append(cut, n)
 					}
 				}
 				if why == "reset" {
@@ -152,6 +152,7 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 					excused[target+" "+why]++
 				}
 			}
+			b.mustBeTail(l, target, cut)
 			if len(lost) > 0 {
 				g := ""
 				if len(l.gens) > 0 {
@@ -195,11 +196,27 @@ func (s *scene) repeats() {
 	}
 }
 
-// mustBeTail finds a truncated record behind which others of the same file arrived.
-func (b *book) mustBeTail(l *ledger, target string, n int) {
+// mustBeTail finds truncated records behind which others of the same file arrived.
+func (b *book) mustBeTail(l *ledger, target string, missing []int) {
 	s := l.at[target]
-	if n+1 < len(l.records) && l.records[n+1].gen == l.records[n].gen && s.times[n+1] > 0 {
-		b.findLocked("lost", "%s lacks %s %d, and has what is behind it in the same file", target, l.name, n)
+	last := map[int32]int{} // by file, the last that arrived
+	for n := range l.records {
+		if s.times[n] > 0 {
+			last[l.records[n].gen] = n
+		}
+	}
+	var holes []int
+	ranks := map[uint8]int{}
+	for _, n := range missing {
+		if n < last[l.records[n].gen] {
+			holes = append(holes, n)
+			ranks[l.records[n].rank]++
+		}
+	}
+	if len(holes) > 0 {
+		g := l.gens[l.records[holes[0]].gen]
+		b.findLocked("lost", "%s lacks %s %s, and has what is behind in the same file (by level: %v; the first is in file %d, which was there from %.3f to %.3f: %s, and arrived up to %d)",
+			target, l.name, runs(holes), ranks, l.records[holes[0]].gen, g.made.Sub(b.began).Seconds(), g.ended.Sub(b.began).Seconds(), g.how, last[l.records[holes[0]].gen])
 	}
 }
 

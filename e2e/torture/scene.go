@@ -69,7 +69,7 @@ func newScene(tb *bed, o options) *scene {
 	}
 	s.clock = newClock(tb, filepath.Join(o.dir, "clock"))
 	s.daemon = &daemon{bin: o.bin, conf: filepath.Join(o.dir, "lbshipd.yaml"), data: s.disk.path, logs: o.dir, clock: s.clock.path, book: s.book, count: s.count}
-	s.book.restarted = s.daemon.diedSince
+	s.book.restarted, s.book.resets = s.daemon.diedSince, s.siem.ended
 	s.writers()
 	return s
 }

@@ -249,6 +249,13 @@ func (s *syslogFake) note(c *net.TCPConn) {
 	s.unread += waiting(c) + 64<<10 // what comes until it is closed, and what is decrypted
 }
 
+// ended returns when connections ended with something unread, as far as is known.
+func (s *syslogFake) ended() []int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.resets
+}
+
 // waiting is how many octets the kernel holds for a connection.
 func waiting(c *net.TCPConn) (n int) {
 	raw, err := c.SyscallConn()

@@ -190,7 +190,7 @@ func (w *fileWriter) line() error {
 	at := time.Unix(0, w.clock).UTC()
 	if w.format == "json" && w.dice.chance(1500) { // Loki refuses it: too new
 		at, rec.duty = at.Add(time.Hour), refuse
-		level, rank = "error", 3
+		level, rank = "error", 4
 	}
 	stamp := at.Format(time.RFC3339Nano)
 	var line, payload string
@@ -202,7 +202,7 @@ func (w *fileWriter) line() error {
 		line = fmt.Sprintf(`{"time":%q,"level":%q,"msg":"%s"}`, stamp, level, text)
 		if w.dice.chance(300) {
 			line = w.nearLimit(stamp, text)
-			rank = 3
+			rank = 4
 		}
 		payload = line
 		if len(line) > jsonMaxLine && w.varies {
@@ -222,7 +222,7 @@ func (w *fileWriter) line() error {
 	case len(payload) > lokiMaxLine:
 		rec.duty = refuse
 	}
-	rec.size = int32(len(line) + 1)
+	rec.size, rec.rank = int32(len(line)+1), uint8(rank)
 	w.book.wrote(w.l, rec, []byte(payload))
 	return w.put(line + "\n")
 }
@@ -271,7 +271,7 @@ func someLevel(d *dice) (string, int) {
 	case n < 8:
 		return "warning", 3
 	}
-	return "error", 3
+	return "error", 4
 }
 
 // dough is what pads are cut from: text of all kinds, without quotes.
