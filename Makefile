@@ -26,7 +26,7 @@ run: build
 	exec bin/lbshipd run --data-dir data
 
 test: test-deps lint check-docs
-	$(GO) test -race -p 4 -count=1 -timeout 20m ./...
+	$(GO) test -race -count=1 -timeout 20m ./...
 	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
