@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,9 @@ type tape struct {
 	gaps map[int]*sources.GapError // what is lost at a line: as many lines as it says
 
 	seeking func() error // asked before every Seek; set before it is opened
+
+	asleep atomic.Bool  // its readers do not look whether there is anything new
+	looked atomic.Int64 // when one of them last looked, Unix ns
 }
 
 func newTape(lines ...string) *tape { return &tape{lines: lines, grown: make(chan struct{})} }
@@ -165,19 +169,25 @@ type tapeReader struct {
 func (r *tapeReader) Wait(ctx context.Context) error {
 	for {
 		r.tape.mu.Lock()
-		ready := r.at < len(r.tape.lines) && r.at != r.until || r.tape.ended
+		ready := !r.tape.asleep.Load() && (r.at < len(r.tape.lines) && r.at != r.until || r.tape.ended)
 		grown := r.tape.grown
 		r.tape.mu.Unlock()
+		if !ready && !r.tape.asleep.Load() {
+			r.tape.looked.Store(time.Now().UnixNano())
+		}
 		if ready {
 			return ctx.Err()
 		}
 		select {
 		case <-grown:
+		case <-time.After(10 * time.Millisecond): // look again
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
+
+func (r *tapeReader) Looked() time.Time { return time.Unix(0, r.tape.looked.Load()) }
 
 func (r *tapeReader) Read(b *record.Batch) error {
 	r.tape.mu.Lock()

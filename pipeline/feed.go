@@ -37,6 +37,7 @@ type feed struct {
 	eof    bool        // set before done is closed: the input yields nothing more
 	atEnd  atomic.Bool // the reader had to wait since this was last cleared
 
+	looker  atomic.Value // the reader's sources.Looker, if it is one
 	waiting atomic.Int64 // since when the reader waits, in Unix ns; 0: it does not
 	waits   atomic.Int64 // times in a row that the reader had to wait
 	failing atomic.Int64 // since when every try to open or read fails, in Unix ns; 0: it does not
@@ -51,6 +52,9 @@ func (f *feed) loop(ctx context.Context) {
 		return
 	}
 	defer reader.Close()
+	if l, ok := reader.(sources.Looker); ok {
+		f.looker.Store(l)
+	}
 	if f.until != "" {
 		reader.Until(f.until)
 	}
@@ -111,6 +115,13 @@ func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
 	}
 	// If only the limit has passed, Read finds out what there is.
 	return err == nil || limited != ctx && ctx.Err() == nil
+}
+
+// lookedSince reports whether the reader has looked, since a time, and found
+// nothing new; true for readers that cannot say so.
+func (f *feed) lookedSince(t time.Time) bool {
+	l, ok := f.looker.Load().(sources.Looker)
+	return !ok || l.Looked().After(t)
 }
 
 // open opens the input where the lanes are; it tries until it can or ctx ends.

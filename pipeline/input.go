@@ -160,7 +160,8 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 		return true
 	}
 	for _, f := range r.feeds {
-		quiet := drainedAt(f.waiting.Load(), successor)
+		// On a busy machine the time alone says nothing of whether the reader has looked.
+		quiet := drainedAt(f.waiting.Load(), successor) && (f.lookedSince(successor) || longer(successor.UnixNano(), busyFor))
 		busy := time.Since(successor) > busyFor && f.waits.Load() >= busyWaits
 		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue

@@ -44,6 +44,29 @@ func TestDeadTargetIsGivenEveryFileOfAChainOfRotations(t *testing.T) {
 	}
 }
 
+// On a busy machine a reader may not look for long. What follows its input
+// waits for it, however long that has been quiet.
+func TestSuccessorWaitsForAReaderThatHasNotLooked(t *testing.T) {
+	h := newHouse(t)
+	first := newTape(numbered(0, 10)...)
+	h.tapes["app"], h.shelves["a"] = first, newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	h.awaitLines("a", 10)
+	first.asleep.Store(true)
+	first.write(numbered(10, 20)...)
+	h.rotate <- newTape(numbered(20, 30)...)
+	await(t, "the successor to be found", func() bool { return len(h.sup.sources["app"].runs()) == 2 })
+	rotated := time.Now()
+	await(t, "far more than a reader needs", func() bool { return time.Since(rotated) > 4*drainedAfterQuiet })
+	first.asleep.Store(false)
+	h.awaitLines("a", 30)
+	if got := h.shelves["a"].got(); !slices.Equal(got, numbered(0, 30)) {
+		t.Errorf("lines are not in order: %q", got)
+	}
+	h.stop(5 * time.Second)
+}
+
 // What was read to the end, but not answered, is read again when its target
 // is changed.
 func TestChangedTargetIsGivenTheRestOfAnInputThatEnded(t *testing.T) {

@@ -124,6 +124,13 @@ type Lagger interface {
 	Lag() int64
 }
 
+// Looker is implemented by Readers that wait by looking again and again.
+type Looker interface {
+	// Looked returns when the input was last looked at while Wait waited, and
+	// there was nothing behind the reader's position. It may be called at any time.
+	Looked() time.Time
+}
+
 // GapError says that records were lost before they could be read.
 type GapError struct {
 	Reason  string // "vacuumed", "truncated", "rewritten", "corrupt", ...: a metric label value

@@ -57,6 +57,7 @@ type reader struct {
 	copyState
 
 	lagOffset, lagSize atomic.Int64
+	looked             atomic.Int64 // when the poller last found nothing new, Unix ns
 }
 
 var (
@@ -124,10 +125,16 @@ func (r *reader) due(now time.Time) bool {
 	}
 	if gone := r.in.gone(); !gone.IsZero() && r.until < 0 {
 		quiet := r.quiet(gone, now)
-		return quiet >= r.src.endAfter || r.held && quiet >= r.src.tearAfter
+		if quiet >= r.src.endAfter || r.held && quiet >= r.src.tearAfter {
+			return true
+		}
 	}
+	r.looked.Store(now.UnixNano())
 	return false
 }
+
+// Looked implements sources.Looker; it may be called at any time.
+func (r *reader) Looked() time.Time { return time.Unix(0, r.looked.Load()) }
 
 // quiet returns how long the gone file has not changed.
 func (r *reader) quiet(gone, now time.Time) time.Duration {
