@@ -151,6 +151,23 @@ func (d *daemon) deafFor(g *generation) bool {
 	return false
 }
 
+// withoutInotify reports whether it had to do without for a while: this machine's
+// other programs may have taken all instances.
+func (d *daemon) withoutInotify() bool {
+	return d.said("inotify cannot be had")
+}
+
+// said reports whether it ever said something.
+func (d *daemon) said(what string) bool {
+	logs, _ := filepath.Glob(filepath.Join(d.logs, "lbshipd.*.log"))
+	for _, name := range logs {
+		if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte(what)) {
+			return true
+		}
+	}
+	return false
+}
+
 // reloadedAt reports whether the configuration was changed around a moment, or
 // since: what is then still held open of a deleted file is let go.
 func (d *daemon) reloadedAt(at time.Time) bool {
