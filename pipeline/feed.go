@@ -38,9 +38,9 @@ type feed struct {
 	atEnd  atomic.Bool // the reader had to wait since this was last cleared
 
 	looker  atomic.Value // the reader's sources.Looker, if it is one
-	waiting atomic.Int64 // since when the reader waits, in Unix ns; 0: it does not
+	waiting atomic.Int64 // since when the reader waits, a moment; 0: it does not
 	waits   atomic.Int64 // times in a row that the reader had to wait
-	failing atomic.Int64 // since when every try to open or read fails, in Unix ns; 0: it does not
+	failing atomic.Int64 // since when every try to open or read fails, a moment; 0: it does not
 
 	heldUp    time.Duration // by full queues, since heldSince
 	heldSince time.Time
@@ -89,7 +89,7 @@ func (f *feed) loop(ctx context.Context) {
 
 // failed notes that the input could not be opened or read.
 func (f *feed) failed(err error) {
-	f.failing.CompareAndSwap(0, time.Now().UnixNano())
+	f.failing.CompareAndSwap(0, moment())
 	f.run.src.readFailed(f.run.input, err)
 }
 
@@ -104,7 +104,7 @@ func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
 		}
 	}
 	start := time.Now()
-	f.waiting.Store(start.UnixNano())
+	f.waiting.Store(moment())
 	err := reader.Wait(limited)
 	f.waiting.Store(0)
 	if time.Since(start) > time.Millisecond {

@@ -119,13 +119,20 @@ const (
 	quietFor          = time.Second
 )
 
-// drainedAt reports whether a reader that waits since then, in Unix ns (0: it
+// epoch is what moments are counted from that are kept as numbers: a wall clock
+// that is set must not make anything look quiet.
+var epoch = time.Now()
+
+// moment is now, as a number that is never 0.
+func moment() int64 { return max(1, int64(time.Since(epoch))) }
+
+// drainedAt reports whether a reader that waits since then, a moment (0: it
 // does not), would by now have seen what was there when the successor was found.
 func drainedAt(since int64, successor time.Time) bool {
 	if since == 0 {
 		return false
 	}
-	start, after := time.Unix(0, since), drainedAfter
+	start, after := epoch.Add(time.Duration(since)), drainedAfter
 	if successor.Sub(start) > quietFor {
 		after = drainedAfterQuiet
 	}
@@ -161,7 +168,7 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 	}
 	for _, f := range r.feeds {
 		// On a busy machine the time alone says nothing of whether the reader has looked.
-		quiet := drainedAt(f.waiting.Load(), successor) && (f.lookedSince(successor) || longer(successor.UnixNano(), busyFor))
+		quiet := drainedAt(f.waiting.Load(), successor) && (f.lookedSince(successor) || time.Since(successor) > busyFor)
 		busy := time.Since(successor) > busyFor && f.waits.Load() >= busyWaits
 		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue
@@ -176,9 +183,9 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 	return false
 }
 
-// longer reports whether since, in Unix ns, is set and further back than d.
+// longer reports whether since, a moment, is set and further back than d.
 func longer(since int64, d time.Duration) bool {
-	return since != 0 && time.Since(time.Unix(0, since)) >= d
+	return since != 0 && moment()-since >= int64(d)
 }
 
 // pass notes that the lane was given all. r.mu is held.

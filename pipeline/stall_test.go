@@ -111,7 +111,7 @@ func TestQuietInputIsDrainedOnlyAfterAnotherLook(t *testing.T) {
 		{"active, successor found a while ago", ago(500 * time.Millisecond), ago(200 * time.Millisecond), true},
 		{"has just read", now, ago(time.Second), false},
 	} {
-		if got := drainedAt(c.waits.UnixNano(), c.successor); got != c.want {
+		if got := drainedAt(int64(c.waits.Sub(epoch)), c.successor); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}

@@ -57,7 +57,8 @@ type reader struct {
 	copyState
 
 	lagOffset, lagSize atomic.Int64
-	looked             atomic.Int64 // when the poller last found nothing new, Unix ns
+	looked             atomic.Int64 // when the poller last found nothing new, since made
+	made               time.Time    // immutable
 }
 
 var (
@@ -67,7 +68,7 @@ var (
 
 func newReader(in *input, at place) *reader {
 	r := &reader{
-		in: in, src: in.src, at: at, pos: at.text(), until: -1, more: true,
+		in: in, src: in.src, at: at, pos: at.text(), until: -1, more: true, made: time.Now(),
 		lastChange: time.Now(), ready: make(chan struct{}, 1),
 	}
 	if at.offset > 0 {
@@ -129,12 +130,12 @@ func (r *reader) due(now time.Time) bool {
 			return true
 		}
 	}
-	r.looked.Store(now.UnixNano())
+	r.looked.Store(int64(now.Sub(r.made)))
 	return false
 }
 
 // Looked implements sources.Looker; it may be called at any time.
-func (r *reader) Looked() time.Time { return time.Unix(0, r.looked.Load()) }
+func (r *reader) Looked() time.Time { return r.made.Add(time.Duration(r.looked.Load())) }
 
 // quiet returns how long the gone file has not changed.
 func (r *reader) quiet(gone, now time.Time) time.Duration {
