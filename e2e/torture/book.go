@@ -177,6 +177,10 @@ func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
 		b.beside[a.target]++
 		return
 	}
+	if w.duty == may && b.restarted != nil && b.restarted(w.at) {
+		b.beside[a.target]++ // it was filtered once, and is read again under another minLevel
+		return
+	}
 	if w.gen != behind.gen && (b.restarted != nil && b.restarted(w.at) || l.gens[w.gen].brief()) {
 		// After a restart, files that were rotated and have something unread are
 		// read side by side; and a file that was rotated before it could be opened

@@ -124,8 +124,8 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 	excused, truncated = map[string]int{}, map[string]int{}
 	thrown := 0
 	defer func() {
-		if thrown > s.siem.unread {
-			b.findLocked("lost", "siem lacks %d bytes around resets, and its kernel threw away %d at most", thrown, s.siem.unread)
+		if allowed := s.siem.unread + len(s.daemon.deaths)<<20; thrown > allowed {
+			b.findLocked("lost", "siem lacks %d bytes around resets, and its kernel threw away %d at most", thrown, allowed)
 		}
 	}()
 	for _, name := range b.names {
@@ -133,7 +133,7 @@ func (s *scene) settle() (excused map[string]int, truncated map[string]int) {
 		for _, target := range b.targets {
 			var resets []int64
 			if target == "siem" {
-				resets = s.siem.resets
+				resets = s.siemEnds()
 			}
 			var lost, cut []int
 			for _, n := range b.missing(l, target) {

@@ -141,6 +141,16 @@ func (d *daemon) diedSince(t int64) bool {
 	return n > 0 && d.deaths[n-1].UnixNano() > t
 }
 
+// diedAt returns when it died, Unix ns.
+func (d *daemon) diedAt() (all []int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range d.deaths {
+		all = append(all, t.UnixNano())
+	}
+	return all
+}
+
 // deafFor reports whether a file came and went while it could not see it.
 func (d *daemon) deafFor(g *generation) bool {
 	for _, t := range d.deaf {

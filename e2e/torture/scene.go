@@ -69,7 +69,7 @@ func newScene(tb *bed, o options) *scene {
 	}
 	s.clock = newClock(tb, filepath.Join(o.dir, "clock"))
 	s.daemon = &daemon{bin: o.bin, conf: filepath.Join(o.dir, "lbshipd.yaml"), data: s.disk.path, logs: o.dir, clock: s.clock.path, book: s.book, count: s.count}
-	s.book.restarted, s.book.resets = s.daemon.diedSince, s.siem.ended
+	s.book.restarted, s.book.resets = s.daemon.diedSince, s.siemEnds
 	s.writers()
 	return s
 }
@@ -185,6 +185,10 @@ func (s *scene) yaml(c settings) string {
 	fmt.Fprintf(&b, "tlsBundles:\n  - %s\n", s.bundle)
 	return b.String()
 }
+
+// siemEnds returns when connections to siem ended and its kernel may have thrown
+// something away: it does so too when the other side is killed with answers unread.
+func (s *scene) siemEnds() []int64 { return append(s.siem.ended(), s.daemon.diedAt()...) }
 
 // configure puts the file of the configuration in place, by rename or in place.
 func (s *scene) configure(c settings, inPlace bool) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -253,7 +254,7 @@ func (s *syslogFake) note(c *net.TCPConn) {
 func (s *syslogFake) ended() []int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.resets
+	return slices.Clone(s.resets)
 }
 
 // waiting is how many octets the kernel holds for a connection.
