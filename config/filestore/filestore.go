@@ -25,18 +25,7 @@ const (
 )
 
 // Event is what the file holds now. Either Config or Err is set.
-type Event struct {
-	// Config is complete: parsed, validated, with its files read.
-	Config *config.Config
-	// Err says why there is no Config: a config.Problems, or that the file
-	// cannot be read. What runs is to be kept.
-	Err error
-	// Gone is set with Err if the file is not there.
-	Gone bool
-	// Reloaded is set if this answers a Reload; the contents may be the same
-	// as before then.
-	Reloaded bool
-}
+type Event = config.Event
 
 // Store watches one configuration file. Changes are told by contents, however
 // they come about: written in place, renamed over, deleted and made again, or a
