@@ -60,10 +60,17 @@ func (k *checker) config() {
 		k.name(p, c.Formats[i].Name, &names)
 		k.format(p, &c.Formats[i])
 	}
+	names = unique{what: "service", seen: map[string]path{}}
+	for i := range c.Services {
+		p := path("services").index(i)
+		k.name(p, c.Services[i].Name, &names)
+		k.service(p, &c.Services[i])
+	}
 	k.count("sources", len(c.Sources))
 	k.count("targets", len(c.Targets))
 	k.count("tlsBundles", len(c.TLSBundles))
 	k.count("formats", len(c.Formats))
+	k.count("services", len(c.Services))
 	k.bounds("", reflect.ValueOf(c).Elem())
 	k.oddities()
 }
@@ -273,6 +280,9 @@ func (k *checker) unused() {
 	}
 	for i := range k.c.Sources {
 		used[k.c.Sources[i].LogFormat] = true
+	}
+	for i := range k.c.Services {
+		used[k.c.Services[i].LogFormat] = true
 	}
 	for i := range k.c.TLSBundles {
 		if name := k.c.TLSBundles[i].Name; !used["tls:"+name] {

@@ -46,6 +46,7 @@ func (k *checker) source(p path, s *Source) {
 	k.labels(p.dot("labels"), s.Labels)
 	k.oneOf(p.dot("startAt"), s.StartAt, []string{"end", "beginning"})
 	k.timeZone(p.dot("timeZone"), s.TimeZone)
+	k.nodes(p, s.Nodes, s.NodeSelector)
 }
 
 func (k *checker) logFormat(p path, format string) {

@@ -36,6 +36,7 @@ func (k *checker) target(p path, t *Target) {
 	if t.Stdout != nil {
 		k.oneOf(p.dot("stdout").dot("format"), t.Stdout.Format, []string{"text", "json", "logfmt"})
 	}
+	k.nodes(p, t.Nodes, t.NodeSelector)
 }
 
 func (k *checker) loki(p path, l *LokiTarget) {

@@ -20,23 +20,19 @@ const (
 // Parse has done so already, and knows what was given: after it SetDefaults
 // changes nothing (batchWait: 0s stays 0s).
 func (c *Config) SetDefaults() {
-	if c.doc != nil {
+	if c.doc != nil || c.settled {
 		return
 	}
 	setDefaults(reflect.ValueOf(c).Elem())
 	c.setFormatDefaults()
 }
 
-// setFormatDefaults sets what depends on the kind of source.
+// setFormatDefaults sets what depends on the kind of source and on the services.
 func (c *Config) setFormatDefaults() {
+	table := newServiceTable(c.Services)
 	for i := range c.Sources {
-		s := &c.Sources[i]
-		switch {
-		case s.LogFormat != "":
-		case s.File != nil:
-			s.LogFormat = defaultFileFormat
-		default:
-			s.LogFormat = defaultJournaldFormat
+		if s := &c.Sources[i]; s.LogFormat == "" {
+			s.LogFormat = table.defaultFormat(s)
 		}
 	}
 }

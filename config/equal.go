@@ -2,22 +2,23 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 )
 
 // SourceEqual reports whether two sources read the same in the same way, so
-// that a reload need not restart it: every field, and the Format that
-// logFormat names. Both have their defaults set.
+// that a reload need not restart it: every field but those that say which nodes
+// it is for, and the Format that logFormat names. Both have their defaults set.
 func SourceEqual(a, b *Source, formatsA, formatsB []Format) bool {
-	return a.IsEnabled() == b.IsEnabled() && equalBut("Enabled", a, b) &&
+	return a.IsEnabled() == b.IsEnabled() && equalAtWork(a, b) &&
 		equal(reflect.ValueOf(namedFormat(a, formatsA)), reflect.ValueOf(namedFormat(b, formatsB)))
 }
 
 // TargetEqual reports whether two targets send the same to the same place:
-// every field, secrets by value, and the contents of the TLS bundle that they
-// name. Both have their defaults set and, if they name files, are resolved.
+// every field but those that say which nodes it is for, secrets by value, and
+// the contents of the TLS bundle that they name. Both have their defaults set and, if they name files, are resolved.
 func TargetEqual(a, b *Target, bundlesA, bundlesB []TLSBundle) bool {
-	return a.IsEnabled() == b.IsEnabled() && equalBut("Enabled", a, b) &&
+	return a.IsEnabled() == b.IsEnabled() && equalAtWork(a, b) &&
 		equal(reflect.ValueOf(Bundle(bundleName(a), bundlesA)), reflect.ValueOf(Bundle(bundleName(b), bundlesB)))
 }
 
@@ -45,11 +46,15 @@ func namedFormat(s *Source, formats []Format) *Format {
 	return nil
 }
 
-// equalBut compares two structs, all fields but one.
-func equalBut(field string, a, b any) bool {
+// aside are the fields that say whether and where an object is at work, and not
+// what it does there.
+var aside = []string{"Enabled", "Nodes", "NodeSelector"}
+
+// equalAtWork compares two structs, all fields but those.
+func equalAtWork(a, b any) bool {
 	va, vb := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
 	for i := range va.NumField() {
-		if va.Type().Field(i).Name != field && !equal(va.Field(i), vb.Field(i)) {
+		if !slices.Contains(aside, va.Type().Field(i).Name) && !equal(va.Field(i), vb.Field(i)) {
 			return false
 		}
 	}

@@ -21,12 +21,16 @@ sources:
     labels: {k: v}
     startAt: beginning
     timeZone: UTC
+    nodes: ["n*"]
+    nodeSelector: {role: r}
   - name: b
     file: {paths: [/p], exclude: [/e], maxLineBytes: 2KiB, maxHeldBytes: 2GiB, maxHeldFiles: 7, maxHeldAge: 2h}
 targets:
   - name: a
     enabled: true
     queueBytes: 2MiB
+    nodes: [n1]
+    nodeSelector: {role: r}
     loki:
       url: https://l
       tenantId: t
@@ -67,6 +71,8 @@ tlsBundles:
 @KEY@
 formats:
   - {name: f, regex: "(?P<time>.)", timeLayout: "15"}
+services:
+  - {name: v, logFormat: regex:f}
 `)
 }
 
@@ -99,8 +105,8 @@ func TestEqual(t *testing.T) {
 		for _, n := range leaves(reflect.ValueOf(&a.Sources[i]).Elem(), "") {
 			b := full(t)
 			change(t, reflect.ValueOf(&b.Sources[i]).Elem(), n)
-			if sourcesEqual(a, b, i) {
-				t.Errorf("source %d: %s changed and nobody sees it", i, n)
+			if sourcesEqual(a, b, i) != forNodes(n) {
+				t.Errorf("source %d: %s changed, equal: %v", i, n, !forNodes(n))
 			}
 			if !sourcesEqual(a, b, 1-i) {
 				t.Errorf("source %d is another because of source %d", 1-i, i)
@@ -115,8 +121,8 @@ func TestEqual(t *testing.T) {
 		for _, n := range leaves(reflect.ValueOf(&a.Targets[i]).Elem(), "") {
 			b := full(t)
 			change(t, reflect.ValueOf(&b.Targets[i]).Elem(), n)
-			if targetsEqual(a, b, i) {
-				t.Errorf("target %d: %s changed and nobody sees it", i, n)
+			if targetsEqual(a, b, i) != forNodes(n) {
+				t.Errorf("target %d: %s changed, equal: %v", i, n, !forNodes(n))
 			}
 			changed++
 		}
@@ -125,6 +131,10 @@ func TestEqual(t *testing.T) {
 		t.Errorf("only %d fields were changed", changed)
 	}
 }
+
+// forNodes reports whether a field says where an object is at work, which is
+// nothing that a reload restarts it for.
+func forNodes(leaf string) bool { return leaf == ".Nodes" || leaf == ".NodeSelector" }
 
 // leaves lists the fields of v that hold something, with the way to them.
 func leaves(v reflect.Value, at string) (names []string) {

@@ -28,8 +28,11 @@ type Config struct {
 	TLSBundles []TLSBundle `json:"tlsBundles,omitempty"`
 	// Line formats of your own, used as "regex:NAME".
 	Formats []Format `json:"formats,omitempty"`
+	// Which format the lines of well-known services have, beside those that are known anyway.
+	Services []Service `json:"services,omitempty"`
 
 	doc      *document // where it stands in its file; nil if made in code
+	settled  bool      // has its defaults, although it was not parsed as a whole
 	warnings Problems
 	resolved bool // the files it names have been read
 }
@@ -54,7 +57,7 @@ type Source struct {
 	Journald *JournaldSource `json:"journald,omitempty"`
 	// Reads log files.
 	File *FileSource `json:"file,omitempty"`
-	// The format of the lines: raw, json, logfmt, klog, zap-json, syslog-rfc3164, syslog-rfc5424, cri, regex:NAME, or auto.
+	// The format of the lines: raw, json, logfmt, klog, zap-json, syslog-rfc3164, syslog-rfc5424, cri, regex:NAME, or auto. Not given: that of the services (see services[]), if all units, identifiers or paths name services of one format.
 	LogFormat string `json:"logFormat,omitempty" default:"raw for journald, auto for file"`
 	// Records below this level are dropped; a record of unknown level passes.
 	MinLevel record.Level `json:"minLevel,omitempty"`
@@ -64,6 +67,10 @@ type Source struct {
 	StartAt string `json:"startAt,omitempty" default:"end"`
 	// The time zone of times that name none, as in the IANA database.
 	TimeZone string `json:"timeZone,omitempty" default:"Local"`
+	// Names of the nodes that read it (--node-name); globs are allowed. Not given: all nodes.
+	Nodes []string `json:"nodes,omitempty"`
+	// Labels that a node must have to read it (--node-label), every one of them.
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 }
 
 // JournaldSource reads systemd's journal. An entry is read if it matches all
@@ -138,6 +145,10 @@ type Target struct {
 	DeadLetters *DeadLetters `json:"deadLetters,omitempty"`
 	// Keeps what the target has not answered for on this machine's disk. Without it the sources keep it, which is enough unless they forget too soon.
 	Spool *Spool `json:"spool,omitempty"`
+	// Names of the nodes that send to it (--node-name); globs are allowed. Not given: all nodes.
+	Nodes []string `json:"nodes,omitempty"`
+	// Labels that a node must have to send to it (--node-label), every one of them.
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 }
 
 // Spool keeps records on disk that a target has not answered for within a
@@ -338,31 +349,27 @@ type Format struct {
 	TimeLayout string `json:"timeLayout,omitempty"`
 }
 
-// Secret is a text that is never printed.
-type Secret string
-
-// hidden is what is printed in place of a secret.
-const hidden = "(hidden)"
-
-// String hides the secret.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return hidden
+// Service says which format the lines of a service have, for sources that give no
+// logFormat: a source of the journal whose units (without .service) and
+// identifiers all name services of one format, and a source of files whose
+// paths all end in DIRECTORY/SERVICE or DIRECTORY/SERVICE.EXTENSION. Known without
+// an entry are node-manager, cluster-manager, api-service, discovery-service,
+// upgrade-manager and lightbox-exporter (logfmt), etcd (zap-json), duroslight and
+// gftl (auto); an entry of the same name takes their place.
+//
+//	sources:
+//	  - name: billing
+//	    journald:
+//	      identifiers: [billing]
+//	services:
+//	  - name: billing
+//	    logFormat: json
+type Service struct {
+	// Name of the service.
+	Name string `json:"name"`
+	// The format of its lines, as a source's logFormat.
+	LogFormat string `json:"logFormat"`
 }
-
-// GoString hides the secret.
-func (s Secret) GoString() string { return s.String() }
-
-// MarshalText hides the secret: secrets are write-only.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText takes the secret.
-func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return nil }
-
-// Reveal returns the secret itself.
-func (s Secret) Reveal() string { return string(s) }
 
 // Bytes is a size: a number of bytes, or a number with B, KiB, MiB or GiB.
 type Bytes int64

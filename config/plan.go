@@ -5,25 +5,6 @@ import "errors"
 // errNotYet stands where the functions of this file are still to be written.
 var errNotYet = errors.New("not written yet")
 
-// Kinds returns all kinds, in the order in which they are applied and printed.
-func Kinds() []Kind {
-	return []Kind{KindTLSBundle, KindFormat, KindService, KindSource, KindTarget}
-}
-
-// Plural is the kind's name in URLs and in etcd's keys: sources, tls-bundles.
-func (k Kind) Plural() string { return string(k) + "s" }
-
-// List is the kind's name as a list in JSON and YAML: sources, tlsBundles.
-func (k Kind) List() string {
-	if k == KindTLSBundle {
-		return "tlsBundles"
-	}
-	return string(k) + "s"
-}
-
-// ParseKind takes what people write: source, sources, tls-bundle, tlsbundles, tlsBundles.
-func ParseKind(text string) (Kind, bool) { return "", false }
-
 // Decode reads one object, YAML or JSON, and checks it as far as it stands by
 // itself. name is what messages call the text. The error is a Problems.
 // What only answers hold (a TLS bundle's subject, its expiry) is ignored.

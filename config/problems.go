@@ -131,7 +131,7 @@ func (d *document) isBad(p path) bool {
 }
 
 // kinds are the lists of a Config, and what one object of each is called.
-var kinds = map[string]string{"sources": "source", "targets": "target", "tlsBundles": "TLS bundle", "formats": "format"}
+var kinds = map[string]string{"sources": "source", "targets": "target", "tlsBundles": "TLS bundle", "formats": "format", "services": "service"}
 
 // problem makes the Problem of a place.
 func (c *Config) problem(p path, format string, args ...any) Problem {
@@ -168,6 +168,8 @@ func (c *Config) nameAt(list string, i int) string {
 		return c.TLSBundles[i].Name
 	case list == "formats" && i < len(c.Formats):
 		return c.Formats[i].Name
+	case list == "services" && i < len(c.Services):
+		return c.Services[i].Name
 	}
 	return ""
 }

@@ -189,9 +189,11 @@ func (s *Source) Kind() Kind    { return KindSource }
 func (t *Target) Kind() Kind    { return KindTarget }
 func (b *TLSBundle) Kind() Kind { return KindTLSBundle }
 func (f *Format) Kind() Kind    { return KindFormat }
+func (s *Service) Kind() Kind   { return KindService }
 
 // ObjectName returns the object's name.
 func (s *Source) ObjectName() string    { return s.Name }
 func (t *Target) ObjectName() string    { return t.Name }
 func (b *TLSBundle) ObjectName() string { return b.Name }
 func (f *Format) ObjectName() string    { return f.Name }
+func (s *Service) ObjectName() string   { return s.Name }
