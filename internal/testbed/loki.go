@@ -1,23 +1,15 @@
 package testbed
 
 import (
-	"bytes"
-	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -60,13 +52,11 @@ type LokiTLS struct {
 type Loki struct {
 	URL string // http://127.0.0.1:PORT
 
-	tb      LokiTB
-	dir     string
-	args    []string
-	client  *http.Client
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when cmd has ended
-	running bool
+	tb     LokiTB
+	dir    string
+	args   []string
+	client *http.Client
+	process
 }
 
 // StartLoki starts a Loki that is ready, and stops it when the test ends. It
@@ -84,7 +74,7 @@ func StartLoki(tb LokiTB, o LokiOptions) *Loki {
 	if err != nil {
 		tb.Fatalf("making Loki's directory: %v", err)
 	}
-	l := &Loki{tb: tb, dir: dir, client: &http.Client{Timeout: 30 * time.Second}}
+	l := &Loki{tb: tb, dir: dir, client: &http.Client{Timeout: 30 * time.Second}, process: process{log: filepath.Join(dir, "loki.log")}}
 	tb.Cleanup(func() {
 		l.Kill()
 		l.client.CloseIdleConnections()
@@ -191,75 +181,24 @@ pattern_ingester: {enabled: false}
 analytics: {reporting_enabled: false}
 `
 
-func freePorts(n int) ([]string, error) {
-	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all are held until all are known, so that they differ
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
-	}
-	return ports, nil
-}
-
 // start runs Loki and waits until it is ready.
 func (l *Loki) start() error {
-	log, err := os.Create(l.logPath())
-	if err != nil {
+	if err := l.process.start(l.dir, l.args); err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := exec.Command(l.args[0], l.args[1:]...)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, l.dir
-	// It dies with us, also when a test panics. That is bound to the thread that
-	// started it, which must live as long.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, done := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(done)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		return err
-	}
-	l.cmd, l.done, l.running = cmd, done, true
-	deadline := time.Now().Add(90 * time.Second)
-	for time.Now().Before(deadline) {
-		select {
-		case <-l.done:
-			return fmt.Errorf("it ended: %v", l.cmd.ProcessState)
-		case <-time.After(50 * time.Millisecond): // between two looks
-		}
+	return l.untilReady(90*time.Second, func() bool {
 		res, err := l.client.Get(l.URL + "/ready")
 		if err != nil {
-			continue
+			return false
 		}
 		io.Copy(io.Discard, res.Body)
 		res.Body.Close()
-		if res.StatusCode == http.StatusOK {
-			return nil
-		}
-	}
-	l.Kill()
-	return fmt.Errorf("not ready after 90 s")
+		return res.StatusCode == http.StatusOK
+	})
 }
-
-func (l *Loki) logPath() string { return filepath.Join(l.dir, "loki.log") }
 
 // Log returns what Loki wrote to its log since it was started last.
-func (l *Loki) Log() string {
-	text, _ := os.ReadFile(l.logPath())
-	return string(text)
-}
+func (l *Loki) Log() string { return l.text() }
 
 // Kill ends Loki with SIGKILL. Its data stays until the test ends.
 func (l *Loki) Kill() { l.end(syscall.SIGKILL) }
@@ -267,26 +206,12 @@ func (l *Loki) Kill() { l.end(syscall.SIGKILL) }
 // Stop ends Loki with SIGTERM: it flushes what it holds.
 func (l *Loki) Stop() { l.end(syscall.SIGTERM) }
 
-func (l *Loki) end(sig syscall.Signal) {
-	if !l.running {
-		return
-	}
-	l.running = false
-	l.cmd.Process.Signal(sig)
-	select {
-	case <-l.done:
-	case <-time.After(30 * time.Second):
-		l.cmd.Process.Kill()
-		<-l.done
-	}
-}
-
 // Pause stops Loki's process in its tracks until Resume: connections stay
 // open and nothing answers.
-func (l *Loki) Pause() { l.cmd.Process.Signal(syscall.SIGSTOP) }
+func (l *Loki) Pause() { l.signal(syscall.SIGSTOP) }
 
 // Resume lets a paused Loki go on.
-func (l *Loki) Resume() { l.cmd.Process.Signal(syscall.SIGCONT) }
+func (l *Loki) Resume() { l.signal(syscall.SIGCONT) }
 
 // Start starts a Loki that was stopped or killed again, at the same URL and
 // with the same data.
@@ -297,65 +222,8 @@ func (l *Loki) Start() {
 	}
 }
 
-func tail(text string, n int) string { return text[max(0, len(text)-n):] }
-
-var lokiBuild sync.Mutex
-
-// LokiBinary returns the path of the real Loki, and builds it from e2e/loki if
-// it is not there: ${XDG_CACHE_HOME:-~/.cache}/lbshipd/loki-<first 16 digits of
-// the SHA-256 of e2e/loki/go.sum>. That takes minutes.
+// LokiBinary returns the path of the real Loki, and builds it if it is not
+// there: builtServer.
 func LokiBinary() (string, error) {
-	lokiBuild.Lock()
-	defer lokiBuild.Unlock()
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", fmt.Errorf("the place of this source file is not known")
-	}
-	module := filepath.Join(filepath.Dir(here), "..", "..", "e2e", "loki")
-	sum, err := os.ReadFile(filepath.Join(module, "go.sum"))
-	if err != nil {
-		return "", fmt.Errorf("finding the module that builds Loki: %w", err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	digest := sha256.Sum256(sum)
-	path := filepath.Join(cache, "lbshipd", "loki-"+hex.EncodeToString(digest[:8]))
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
-	}
-	// The tests of several packages may come here at once; one builds.
-	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return "", err
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("waiting for another build of Loki: %w", err)
-	}
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	return path, buildLoki(module, path)
-}
-
-// buildLoki builds to a temporary name, so that nobody runs half a binary.
-func buildLoki(module, path string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
-	defer cancel()
-	temp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	defer os.Remove(temp)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", temp, "github.com/grafana/loki/v3/cmd/loki")
-	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("building Loki in %s: %w\n%s", module, err, tail(out.String(), 4000))
-	}
-	return os.Rename(temp, path)
+	return builtServer("loki", "github.com/grafana/loki/v3/cmd/loki")
 }
