@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,6 +76,29 @@ func (d *dice) n(n int) int {
 
 // chance is true once in so many throws.
 func (d *dice) chance(in int) bool { return d.n(in) == 0 }
+
+// deck deals each of its cards once before any comes again, so that a machine on
+// which little happens sees every kind of fault too.
+type deck struct {
+	dice  *dice
+	cards []string
+	mu    sync.Mutex
+	left  []string
+}
+
+func newDeck(d *dice, cards []string) *deck { return &deck{dice: d, cards: cards} }
+
+func (k *deck) deal() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.left) == 0 {
+		k.left = slices.Clone(k.cards)
+	}
+	at := k.dice.n(len(k.left))
+	card := k.left[at]
+	k.left = slices.Delete(k.left, at, at+1)
+	return card
+}
 
 // between is a time from..to.
 func (d *dice) between(from, to time.Duration) time.Duration {

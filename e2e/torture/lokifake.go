@@ -35,13 +35,14 @@ type lokiFake struct {
 	book    *book
 	count   *counts
 	dice    *dice
+	faults  *deck
 	sky     atomic.Pointer[weather]
 	breaker *breaker
 	server  *http.Server
 }
 
 func startLokiFake(tb *bed, b *book, c *counts, d *dice, maxLine int) *lokiFake {
-	f := &lokiFake{rules: newLokiRules(maxLine), book: b, count: c, dice: d, breaker: &breaker{}}
+	f := &lokiFake{rules: newLokiRules(maxLine), book: b, count: c, dice: d, faults: newDeck(d, lokiFaults), breaker: &breaker{}}
 	f.sky.Store(&fine)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -87,7 +88,7 @@ func listenAgain(address string) (l net.Listener) {
 func (f *lokiFake) handle(w http.ResponseWriter, r *http.Request) {
 	fault := ""
 	if in := f.sky.Load().faultIn; in > 0 && f.dice.chance(in) {
-		fault = lokiFaults[f.dice.n(len(lokiFaults))]
+		fault = f.faults.deal()
 	}
 	if fault == "reads slowly" {
 		f.count.add("loki " + fault)

@@ -28,6 +28,7 @@ type syslogFake struct {
 	book    *book
 	count   *counts
 	dice    *dice
+	faults  *deck
 	sky     atomic.Pointer[weather]
 
 	one      sync.Mutex // one connection is read at a time, the oldest first
@@ -39,6 +40,10 @@ type syslogFake struct {
 
 func startSyslogFake(tb *bed, name string, conf *tls.Config, relp bool, b *book, c *counts, d *dice) *syslogFake {
 	s := &syslogFake{name: name, conf: conf, relp: relp, book: b, count: c, dice: d}
+	s.faults = newDeck(d, syslogFaults)
+	if relp {
+		s.faults = newDeck(d, relpFaults)
+	}
 	s.sky.Store(&fine)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -135,11 +140,7 @@ func (h *session) fault() string {
 	if sky.faultIn == 0 || !h.s.dice.chance(sky.faultIn*100) {
 		return ""
 	}
-	faults := syslogFaults
-	if h.s.relp {
-		faults = relpFaults
-	}
-	f := faults[h.s.dice.n(len(faults))]
+	f := h.s.faults.deal()
 	h.s.count.add(h.s.name + " " + f)
 	return f
 }
