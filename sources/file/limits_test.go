@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
 )
 
 // drain reads until there is nothing more, and gives each batch to see.
@@ -180,6 +182,50 @@ func TestUntil(t *testing.T) {
 		if n != 53 || err != nil && err != io.EOF {
 			t.Errorf("stop %d: %d lines after it was lifted: %v", i, n, err)
 		}
+	}
+}
+
+// A stop that lies in what the file held before it was truncated is none in what
+// it holds now, be that read from the file or from a copy of it: no line is torn there.
+func TestUntilOfAnotherContent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	src := testSource(t, path, 100)
+	before, now := strings.Repeat("short\n", 700), strings.Repeat("a line of some length\n", 500)
+	write(t, path, before)
+	in := testInput(t, src, path)
+	opened, err := in.Open("")
+	must(t, err)
+	var stop, behind record.Position
+	must(t, drain(t, opened.(*reader), func(b *record.Batch) { stop = b.After }))
+	must(t, os.Truncate(path, 0))
+	write(t, path, now)
+	read := func(from record.Position) (n int) {
+		t.Helper()
+		rd, err := in.Open(from)
+		must(t, err)
+		rd.Until(stop)
+		err = drain(t, rd.(*reader), func(b *record.Batch) {
+			for i := range b.Records {
+				if r := &b.Records[i]; string(r.Line) != "a line of some length" || r.Flags&record.Torn != 0 {
+					t.Fatalf("got %q, flags %v", r.Line, r.Flags)
+				}
+			}
+			if n += len(b.Records); behind == "" {
+				behind = b.PositionAt(&b.Records[1])
+			}
+		})
+		if gap := (*sources.GapError)(nil); err != nil && !errors.As(err, &gap) {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := read(""); n != 500 {
+		t.Errorf("%d lines of the file", n)
+	}
+	must(t, os.WriteFile(path+".1", []byte(now), 0o644))
+	must(t, os.Truncate(path, 0))
+	if n := read(behind); n != 499 {
+		t.Errorf("%d lines of the copy", n)
 	}
 }
 

@@ -32,7 +32,7 @@ type copyState struct {
 func (r *reader) fromCopies(copies []copyFile) {
 	list := archives(copies)
 	r.copyState = copyState{arc: list[0], others: list[1:]}
-	r.scanned, r.nuls, r.held, r.more = 0, 0, false, true
+	r.scanned, r.nuls, r.held, r.more, r.stopIn = 0, 0, false, true, false
 }
 
 // waitCopy is Wait while the reader reads from a copy.
@@ -96,7 +96,9 @@ func (r *reader) stepCopy(b *record.Batch, now time.Time) (done bool, err error)
 	for room := lead + r.src.window; ; room += int64(r.src.maxLine + cutSlack) {
 		a.ensure(int(room))
 		limit, tear := a.top(), a.err != nil && !r.mayGrow(now)
-		if r.until >= 0 && r.until <= limit {
+		if stops, err := r.stops(limit); err != nil {
+			return false, err
+		} else if stops {
 			limit, tear = r.until, true
 		}
 		from := r.at.offset

@@ -34,7 +34,9 @@ type reader struct {
 	pos record.Position // at's text
 	enc encoding
 
-	until int64 // offset to stop at, or -1
+	until  int64 // offset to stop at, or -1
+	stop   place // which that is
+	stopIn bool  // it was seen to be in the content that is read
 
 	seen    stat  // the file as the last Read that drained it saw it
 	fresh   bool  // seen may miss a write of the same clock tick
@@ -190,7 +192,9 @@ func (r *reader) Read(b *record.Batch) error {
 // take is Read on a file that is not shorter than it was.
 func (r *reader) take(b *record.Batch, st stat, now time.Time, changed bool) error {
 	limit, tear := st.size, false
-	if r.until >= 0 && r.until <= limit {
+	if stops, err := r.stops(limit); err != nil {
+		return err
+	} else if stops {
 		// A stop is where another Reader was: if that is within a line, the
 		// line was torn or cut there.
 		limit, tear = r.until, true
@@ -269,7 +273,7 @@ func (r *reader) restart(b *record.Batch, reason string, size int64) error {
 	r.pos = r.at.text()
 	r.stamps.restart() // from here on, and not before, the offsets are those of another content
 	r.enc, r.seen, r.scanned, r.nuls, r.held = plain, stat{}, 0, 0, false
-	r.known, r.more, r.lastChange = size, true, time.Now()
+	r.known, r.more, r.lastChange, r.stopIn = size, true, time.Now(), false
 	b.After = r.pos
 	r.note()
 	return gap
@@ -277,11 +281,30 @@ func (r *reader) restart(b *record.Batch, reason string, size int64) error {
 
 // Until implements sources.Reader. A position that cannot be read lifts the stop.
 func (r *reader) Until(pos record.Position) {
-	r.until = -1
+	r.until, r.stopIn = -1, false
 	if p, err := parsePosition(pos); err == nil && pos != "" {
-		r.until = p.offset
+		r.until, r.stop = p.offset, p
 	}
 	r.seen, r.more = stat{}, true
+}
+
+// stops reports whether the stop is within limit. It lifts one that is of another
+// content: the Reader that stood there had what the file held before it was truncated.
+func (r *reader) stops(limit int64) (bool, error) {
+	if r.until < 0 || r.until > limit {
+		return false, nil
+	}
+	if r.stopIn || r.until <= r.at.offset {
+		return true, nil
+	}
+	head, tail, err := r.fingerprint(r.until)
+	if err != nil {
+		return false, r.in.pathError("read", err)
+	}
+	if r.stopIn = head == r.stop.head && tail == r.stop.tail; !r.stopIn {
+		r.until = -1
+	}
+	return r.stopIn, nil
 }
 
 // Close implements sources.Reader. The descriptor is the input's.
