@@ -20,7 +20,8 @@ type book struct {
 	found   []finding
 	gaps    map[string]int // gap records that arrived, by target
 	began   time.Time
-	beside  map[string]int // records that came in another order than their files, across a restart, by target
+	beside  map[string]int // records that came in another order and may, by target and reason
+	samples []string       // the first of them
 	// resets are when the TLS receiver's connections ended, Unix ns.
 	resets func() []int64
 	// restarted reports whether the daemon was started since a time, Unix ns.
@@ -173,23 +174,32 @@ func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
 		return
 	}
 	if a.target == "siem" && slices.ContainsFunc(b.resets(), func(t int64) bool { return t > w.at && t <= l.at[a.target].first[last] }) {
-		// What its kernel threw away and a restart sends again.
-		b.beside[a.target]++
+		b.excuseOrder(l, a, n, last, "reset") // what its kernel threw away and a restart sends again
 		return
 	}
 	if w.duty == may && b.restarted != nil && b.restarted(w.at) {
-		b.beside[a.target]++ // it was filtered once, and is read again under another minLevel
+		b.excuseOrder(l, a, n, last, "filtered before") // and is read again under another minLevel
 		return
 	}
 	if w.gen != behind.gen && (b.restarted != nil && b.restarted(w.at) || l.gens[w.gen].brief()) {
 		// After a restart, files that were rotated and have something unread are
 		// read side by side; and a file that was rotated before it could be opened
 		// is found behind the next one.
-		b.beside[a.target]++
+		b.excuseOrder(l, a, n, last, "files side by side")
 		return
 	}
 	b.findLocked("order", "%s: %s %d (file %d) came first behind %d (file %d) at %.3f in %s", a.target, l.name, n, w.gen, last, behind.gen,
 		time.Since(b.began).Seconds(), a.stream)
+}
+
+// excuseOrder counts records that may come behind a later one, by target and
+// reason, and keeps the first few of each for the diary.
+func (b *book) excuseOrder(l *ledger, a arrival, n, last int, why string) {
+	key := a.target + " " + why
+	if b.beside[key]++; b.beside[key] <= 20 {
+		b.samples = append(b.samples, fmt.Sprintf("%s: %s %d (file %d) came behind %d (file %d) at %.3f", key, l.name, n, l.records[n].gen, last, l.records[last].gen,
+			time.Since(b.began).Seconds()))
+	}
 }
 
 // stored notes a copy that Loki keeps beside others of the same record.

@@ -193,13 +193,16 @@ func (s *scene) quiet() {
 	for what, n := range excused {
 		s.note("excused at %s: %d records", what, n)
 	}
+	for _, sample := range s.book.samples {
+		s.note("excused %s", sample)
+	}
 	s.daemon.end(syscall.SIGTERM)
 	s.daemon.faulted()
 	fmt.Println(s.summary())
 	if s.o.faults && s.o.weather && s.o.only == "" {
 		s.vacuous()
 	}
-	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, out of order across restarts %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
+	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, out of order %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
 		s.book.total(), drained.Seconds(), excused, s.book.beside, s.book.gaps["loki"], s.peak.rssKiB>>10, s.peak.files, s.peak.threads)
 }
 
