@@ -104,10 +104,11 @@ func (d *discovery) tell(in *input) {
 	d.found(in)
 }
 
-// byAge sorts inputs by birth, and those born in one tick of the kernel's clock,
-// or of unknown birth, by their last change.
+// byAge sorts inputs by birth, which is in their keys: a compressed file was born
+// when what is in it was. Those born in one tick of the kernel's clock, or of
+// unknown birth, are sorted by their last change.
 func byAge(a, b *input) int {
-	if x, y := birth(a.fd), birth(b.fd); x != 0 && y != 0 && x != y {
+	if x, y := keyBirth(a.origin.Input), keyBirth(b.origin.Input); x != 0 && y != 0 && x != y {
 		return cmp.Compare(x, y)
 	}
 	return cmp.Compare(a.changed(), b.changed())

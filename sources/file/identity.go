@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -80,4 +81,17 @@ func keyInode(key string) (string, bool) {
 	_, rest, _ := strings.Cut(key, ":")
 	ino, _, ok := strings.Cut(rest, ":")
 	return ino, ok
+}
+
+// keyBirth returns the birth time in a key, in Unix nanoseconds, 0 if there is none.
+func keyBirth(key string) uint64 {
+	mark, ok := strings.CutPrefix(key[strings.LastIndexByte(key, ':')+1:], "b")
+	if !ok {
+		return 0
+	}
+	born, err := strconv.ParseUint(mark, 16, 64)
+	if err != nil {
+		return 0
+	}
+	return born
 }
