@@ -13,6 +13,11 @@ type checker struct {
 	c        *Config
 	problems Problems
 	warnings Problems
+
+	// An object that stands by itself is checked: what it names need not be there.
+	alone bool
+	// Secrets may be "(hidden)", and the key of a certificate missing.
+	incomplete bool
 }
 
 func (k *checker) fail(p path, format string, args ...any) {

@@ -63,7 +63,7 @@ func (k *checker) logFormat(p path, format string) {
 		return
 	}
 	known := k.regexNames()
-	if slices.Contains(known, name) {
+	if slices.Contains(known, name) || k.alone && validName.MatchString(name) {
 		return
 	}
 	if len(known) == 0 {

@@ -118,7 +118,7 @@ func (k *checker) lokiAuth(p path, l *LokiTarget) {
 	if l.BearerToken != "" && l.BearerTokenFile != "" && !k.c.resolved {
 		k.fail(p.dot("bearerTokenFile"), "bearerToken is given as well; one of them is enough")
 	}
-	if strings.ContainsFunc(l.BearerToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !isHidden(l.BearerToken.Reveal()) && strings.ContainsFunc(l.BearerToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		k.fail(p.dot(k.fieldOf("bearerToken", "bearerTokenFile", l.BearerTokenFile)), "holds a space, a line break or a character that is not ASCII")
 	}
 	b := l.BasicAuth
@@ -166,7 +166,7 @@ func (k *checker) serverName(p path, name string) {
 
 // bundleRef checks that a named TLS bundle is there.
 func (k *checker) bundleRef(p path, name string) {
-	if name == "" {
+	if name == "" || k.alone && validName.MatchString(name) {
 		return
 	}
 	var known []string

@@ -24,6 +24,7 @@ func (k *checker) bundle(p path, b *TLSBundle) {
 	}
 	cert, key := b.CertPem != "" || b.CertFile != "", b.KeyPem != "" || b.KeyFile != ""
 	switch {
+	case cert && !key && k.incomplete:
 	case cert && !key:
 		k.fail(p, "has a certificate but no key: give keyPem or keyFile")
 	case key && !cert:
@@ -36,6 +37,9 @@ func (k *checker) bundle(p path, b *TLSBundle) {
 	}
 	if b.CertPem != "" || k.c.resolved && b.CertFile != "" {
 		k.chain(p.dot(k.fieldOf("certPem", "certFile", b.CertFile)), b.CertPem)
+	}
+	if k.incomplete && isHidden(b.KeyPem.Reveal()) {
+		return
 	}
 	if b.KeyPem != "" || k.c.resolved && b.KeyFile != "" {
 		k.key(p, b)

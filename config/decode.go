@@ -27,6 +27,11 @@ type decoder struct {
 	values   int
 	bytes    int
 	full     bool
+
+	// Of an object that stands by itself (see objectDecoder).
+	whole  path // where it stands; empty for a whole configuration
+	kind   Kind
+	hidden bool // secrets may be "(hidden)"
 }
 
 // finding is a Problem to be: its object's name may not be decoded yet.
@@ -137,7 +142,9 @@ func (d *decoder) object(p path, n *yaml.Node, v reflect.Value) {
 		d.doc.lines[place] = e.line
 		i, ok := fields[e.key]
 		if !ok {
-			d.fail(place, "unknown field%s", belongsIn(e.key, v.Type()))
+			if !d.ignores(p, e) {
+				d.fail(place, "unknown field%s", belongsIn(e.key, v.Type()))
+			}
 			continue
 		}
 		d.value(place, e.value, v.Field(i))

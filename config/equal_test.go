@@ -10,8 +10,9 @@ import (
 )
 
 // fullYAML gives every field of every object.
-func fullYAML(t *testing.T) string {
-	return expand(t, `
+func fullYAML(t *testing.T) string { return expand(t, fullText) }
+
+const fullText = `
 sources:
   - name: a
     enabled: true
@@ -73,8 +74,7 @@ formats:
   - {name: f, regex: "(?P<time>.)", timeLayout: "15"}
 services:
   - {name: v, logFormat: regex:f}
-`)
-}
+`
 
 func full(t *testing.T) *Config {
 	t.Helper()

@@ -5,15 +5,6 @@ import "errors"
 // errNotYet stands where the functions of this file are still to be written.
 var errNotYet = errors.New("not written yet")
 
-// Decode reads one object, YAML or JSON, and checks it as far as it stands by
-// itself. name is what messages call the text. The error is a Problems.
-// What only answers hold (a TLS bundle's subject, its expiry) is ignored.
-func Decode(kind Kind, name string, data []byte) (Draft, error) { return Draft{}, errNotYet }
-
-// DecodeAll reads a whole file, YAML or JSON, of several documents and lists: what
-// lbshipd apply -f takes. Each of its objects becomes a Change without conditions.
-func DecodeAll(name string, data []byte) ([]Change, error) { return nil, errNotYet }
-
 // Assemble makes a Config of all objects that can be used together, with
 // defaults, and says why the others cannot: those that have an Err, and those
 // that name what is not there or cannot be used. An object that is rejected
@@ -37,16 +28,3 @@ func Diff(before []Stored, changes []Change) []RevisionChange { return nil }
 // ForNode returns the part of c that is for node: without sources and targets
 // whose nodes and nodeSelector leave it out.
 func (c *Config) ForNode(node Node) *Config { return c }
-
-// Render writes one object as JSON for people and the API, with its defaults
-// and without secrets: "(hidden)" stands for each; a TLS bundle's keyPem is
-// left out, and fingerprint, subject, issuer, notBefore, notAfter of its
-// certificate are in. RenderGiven does the same without the defaults.
-func Render(o Object) ([]byte, error)      { return nil, errNotYet }
-func RenderGiven(s Stored) ([]byte, error) { return nil, errNotYet }
-
-// Secrets walks the secrets of given (Draft.Given) and puts in their place what
-// swap makes of them; path is such as loki.basicAuth.password. A store seals with it.
-func Secrets(kind Kind, given []byte, swap func(path, value string) (string, error)) ([]byte, error) {
-	return nil, errNotYet
-}

@@ -101,6 +101,7 @@ type document struct {
 	file  string
 	lines map[path]int
 	bad   map[path]bool // could not be decoded: nothing more is said of it or below it
+	first int           // number of the first object in its list, if the Config holds one of many
 }
 
 // line returns the line of p, or of the nearest thing around it.
@@ -153,6 +154,9 @@ func (c *Config) problem(p path, format string, args ...any) Problem {
 	if name := c.nameAt(list, i); name != "" {
 		out.Object = fmt.Sprintf("%s %q", kind, name)
 	} else {
+		if c.doc != nil {
+			i += c.doc.first
+		}
 		out.Object = fmt.Sprintf("%s number %d", kind, i+1)
 	}
 	return out

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -152,13 +151,10 @@ func writeJSON(out *bytes.Buffer, n *yaml.Node) error {
 }
 
 func writeScalar(out *bytes.Buffer, n *yaml.Node) error {
-	if n.Tag == "!!bool" || n.Tag == "!!int" {
+	switch n.Tag {
+	case "!!bool", "!!int", "!!float", "!!null": // ours, or from JSON
 		out.WriteString(n.Value)
 		return nil
 	}
-	b, err := json.Marshal(n.Value)
-	if err == nil {
-		out.Write(b)
-	}
-	return err
+	return quoteJSON(out, n.Value)
 }

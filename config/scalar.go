@@ -76,7 +76,7 @@ func (d *decoder) text(p path, n *yaml.Node, v reflect.Value, secret bool) {
 	switch {
 	case len(n.Value) > most:
 		d.bad(p, "is %d bytes long, more than %d", len(n.Value), most)
-	case secret && (n.Value == hidden || strings.HasPrefix(n.Value, hidden[:len(hidden)-1]+",")):
+	case secret && !d.hidden && isHidden(n.Value):
 		d.bad(p, "is what a listing shows in place of a secret, not the secret")
 	default:
 		v.SetString(n.Value)

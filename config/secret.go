@@ -1,5 +1,7 @@
 package config
 
+import "strings"
+
 // Secret is a text that is never printed.
 type Secret string
 
@@ -25,3 +27,9 @@ func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return ni
 
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return string(s) }
+
+// isHidden reports whether a text is what is printed in place of a secret: "(hidden)",
+// or "(hidden, sha-256 of ...)".
+func isHidden(text string) bool {
+	return text == hidden || strings.HasPrefix(text, hidden[:len(hidden)-1]+",")
+}
