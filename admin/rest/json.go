@@ -1,0 +1,259 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of a JSON body.
+const (
+	maxDepth = 64  // objects and lists within each other
+	maxKey   = 200 // bytes of a field's name
+)
+
+// strictJSON checks that data is one JSON value that everybody reads alike (RFC 8259
+// with RFC 7493): UTF-8, no field twice in an object, no half of a surrogate pair,
+// nothing behind it, not nested too deep. It returns the same value written plainly, so
+// that it means the same as YAML, which knows fewer escapes.
+//
+// The errors name the place and quote nothing of what the body holds but the names of fields.
+func strictJSON(data []byte) ([]byte, error) {
+	if !utf8.Valid(data) {
+		at := 0
+		for {
+			r, size := utf8.DecodeRune(data[at:])
+			if r == utf8.RuneError && size == 1 {
+				return nil, badJSON(position(data, at), "byte 0x%02x is not UTF-8", data[at])
+			}
+			at += size
+		}
+	}
+	var all json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, syntaxError(data, err)
+	}
+	s := scanner{in: data, out: make([]byte, 0, len(data)+len(data)/8)}
+	if err := s.value(0); err != nil {
+		return nil, err
+	}
+	return s.out, nil
+}
+
+// syntaxError says where it is that JSON ends to be JSON.
+func syntaxError(data []byte, err error) error {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return badJSON("", "not valid JSON")
+	}
+	if strings.Contains(syntax.Error(), "exceeded max depth") {
+		return badJSON("", "is nested more than %d deep", maxDepth)
+	}
+	at := min(max(int(syntax.Offset)-1, 0), len(data))
+	return badJSON(position(data, at), "not valid JSON: %s", syntax.Error())
+}
+
+func badJSON(place, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	f := invalid("%s", message)
+	if place != "" {
+		f.Message = place + ": " + message
+	}
+	f.Details = []Detail{{Field: place, Message: message}}
+	return f
+}
+
+// position writes an offset as people count.
+func position(data []byte, at int) string {
+	before := data[:at]
+	line := bytes.Count(before, []byte("\n"))
+	column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
+	return fmt.Sprintf("line %d, column %d", line+1, column+1)
+}
+
+// scanner walks over JSON that is known to be valid and writes it anew.
+type scanner struct {
+	in   []byte
+	at   int
+	out  []byte
+	path []byte // where it is: targets[2].loki.url
+}
+
+// next skips white space and returns the byte behind it.
+func (s *scanner) next() byte {
+	for {
+		switch b := s.in[s.at]; b {
+		case ' ', '\t', '\r', '\n':
+			s.at++
+		default:
+			return b
+		}
+	}
+}
+
+func (s *scanner) value(depth int) error {
+	if depth > maxDepth {
+		return badJSON(cut(string(s.path)), "is nested more than %d deep", maxDepth)
+	}
+	switch s.next() {
+	case '{':
+		return s.object(depth)
+	case '[':
+		return s.list(depth)
+	case '"':
+		text, err := s.text()
+		if err != nil {
+			return err
+		}
+		s.out = appendText(s.out, text)
+	default: // a number, true, false or null
+		end := s.at
+		for end < len(s.in) && !bytes.ContainsRune([]byte(" \t\r\n,]}"), rune(s.in[end])) {
+			end++
+		}
+		s.out = append(s.out, s.in[s.at:end]...)
+		s.at = end
+	}
+	return nil
+}
+
+func (s *scanner) object(depth int) error {
+	s.at++
+	s.out = append(s.out, '{')
+	seen := map[string]bool{}
+	whole := len(s.path)
+	for s.next() != '}' {
+		if len(seen) > 0 {
+			s.at++ // the comma
+			s.next()
+			s.out = append(s.out, ", "...)
+		}
+		key, err := s.text()
+		if err != nil {
+			return err
+		}
+		if len(key) > maxKey {
+			return badJSON(cut(string(s.path)), "the name of a field is %d bytes long, more than %d", len(key), maxKey)
+		}
+		s.path = appendStep(s.path, key)
+		if seen[key] {
+			return badJSON(string(s.path), "is given twice")
+		}
+		seen[key] = true
+		s.next()
+		s.at++ // the colon
+		s.out = append(appendText(s.out, key), ": "...)
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		s.path = s.path[:whole]
+	}
+	s.at++
+	s.out = append(s.out, '}')
+	return nil
+}
+
+func (s *scanner) list(depth int) error {
+	s.at++
+	s.out = append(s.out, '[')
+	whole := len(s.path)
+	for i := 0; s.next() != ']'; i++ {
+		if i > 0 {
+			s.at++ // the comma
+			s.out = append(s.out, ", "...)
+		}
+		s.path = append(strconv.AppendInt(append(s.path, '['), int64(i), 10), ']')
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		s.path = s.path[:whole]
+	}
+	s.at++
+	s.out = append(s.out, ']')
+	return nil
+}
+
+// text reads a string.
+func (s *scanner) text() (string, error) {
+	end := s.at + 1
+	for s.in[end] != '"' {
+		if s.in[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	raw := s.in[s.at : end+1]
+	s.at = end + 1
+	if bytes.Contains(raw, []byte(`\u`)) && halfSurrogate(raw) {
+		return "", badJSON(string(s.path), "holds half of a surrogate pair (\\ud800 to \\udfff)")
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return "", badJSON(string(s.path), "cannot be read as a text")
+	}
+	return text, nil
+}
+
+// halfSurrogate finds an escaped surrogate that is not one of a pair, for which
+// encoding/json puts U+FFFD.
+func halfSurrogate(raw []byte) bool {
+	for i := 0; i+6 <= len(raw); {
+		if raw[i] != '\\' {
+			i++
+			continue
+		}
+		if raw[i+1] != 'u' {
+			i += 2
+			continue
+		}
+		switch unit := codeUnit(raw[i+2:]); {
+		case unit < 0xd800 || unit > 0xdfff:
+			i += 6
+		case unit < 0xdc00 && i+12 <= len(raw) && raw[i+6] == '\\' && raw[i+7] == 'u' && codeUnit(raw[i+8:])&0xfc00 == 0xdc00:
+			i += 12
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// codeUnit reads four hexadecimal digits.
+func codeUnit(digits []byte) uint64 {
+	n, _ := strconv.ParseUint(string(digits[:4]), 16, 32) // valid JSON
+	return n
+}
+
+// appendStep adds a field's name to a path.
+func appendStep(path []byte, key string) []byte {
+	if len(path) > 0 {
+		path = append(path, '.')
+	}
+	for _, r := range key {
+		if r < '!' || r > '~' || r == '.' || r == '[' {
+			return strconv.AppendQuoteToASCII(path, cut(key))
+		}
+	}
+	return append(path, cut(key)...)
+}
+
+// appendText writes a string with those escapes only that JSON and YAML's double quotes
+// have in common, and so that YAML finds nothing in it that it takes for unprintable.
+func appendText(out []byte, text string) []byte {
+	out = append(out, '"')
+	for _, r := range text {
+		switch {
+		case r == '"' || r == '\\':
+			out = append(out, '\\', byte(r))
+		case r < ' ', r >= 0x7f && r < 0xa0, r == 0x2028, r == 0x2029, r == 0xfeff, r == 0xfffe, r == 0xffff:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		default:
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return append(out, '"')
+}
