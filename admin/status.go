@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/pipeline"
 	"github.com/lbshipd/lbshipd/positions"
 )
@@ -22,8 +23,11 @@ type Status struct {
 
 // ConfigStatus is which configuration runs.
 type ConfigStatus struct {
-	Applied *time.Time `json:"applied,omitempty"` // when the running one was applied
-	Refused string     `json:"refused,omitempty"` // why the newest one is not the running one
+	Applied  *time.Time        `json:"applied,omitempty"`  // when the running one was applied
+	Refused  string            `json:"refused,omitempty"`  // why the newest one is not the running one
+	Hash     string            `json:"hash,omitempty"`     // of the running one: the same on all nodes that have the same objects
+	Cached   bool              `json:"cached,omitempty"`   // the store cannot be reached: what it held last is running
+	Rejected []config.Rejected `json:"rejected,omitempty"` // objects that the running one does without, and why
 }
 
 // PositionStatus is how the last save of the positions and the ledger went.
@@ -98,7 +102,7 @@ type LostBy struct {
 // StatusOf makes the answer of /status.
 func StatusOf(st pipeline.Status, version string) Status {
 	s := Status{Status: "ok", Reasons: st.Reasons(), Version: version,
-		Config:    ConfigStatus{at(st.Applied), text(st.Refused)},
+		Config:    ConfigStatus{at(st.Applied), text(st.Refused), st.Hash, st.Cached, st.Rejected},
 		Positions: PositionStatus{at(st.Saved), text(st.SaveErr)},
 		Sources:   []SourceStatus{}, Targets: []TargetStatus{}, Ledger: []LedgerStatus{}}
 	switch {

@@ -59,6 +59,8 @@ var (
 	specBuild      = Metric{"lbshipd_build_info", "gauge", []string{"version", "goversion"}, "Always 1."}
 	specReloadOK   = Metric{"lbshipd_config_last_reload_successful", "gauge", nil, "1 if the newest configuration is the running one, 0 if it was refused."}
 	specReloadTime = Metric{"lbshipd_config_last_reload_success_timestamp_seconds", "gauge", nil, "When the running configuration was applied, in Unix seconds."}
+	specRejected   = Metric{"lbshipd_config_rejected_objects", "gauge", []string{"kind"}, "Objects of the running configuration that it does without because they cannot be used, by kind."}
+	specCached     = Metric{"lbshipd_config_cached", "gauge", nil, "1 while the configuration store cannot be reached and what it held last is running."}
 	specSaveOK     = Metric{"lbshipd_positions_last_save_successful", "gauge", nil, "1 if the last save of the positions, and of the times given to lines without one, was good."}
 )
 
@@ -101,6 +103,7 @@ func ownMetrics() []Metric {
 		specReloadOK,
 		specMiscounted,
 		specReloadTime,
+		specRejected, specCached,
 		specSaveOK,
 	}
 }
@@ -110,6 +113,7 @@ type metrics struct {
 	counters map[string]*prometheus.CounterVec
 	gauges   map[string]*prometheus.GaugeVec
 	requests *prometheus.HistogramVec
+	outcomes allOutcomes
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -188,8 +192,9 @@ type targetMetrics struct {
 
 	delivered, sentBytes, miscounted                  prometheus.Counter
 	queueBytes, limit, lagSeconds, lagRecords, behind prometheus.Gauge
-	failingClass                                      string // of the series that is 1; used by the sender alone
-	address                                           string // likewise
+	failingClass                                      string    // of the series that is 1; used by the sender alone
+	address                                           string    // likewise
+	outcomes                                          *outcomes // of all targets of its kind
 	spoolMetrics
 }
 
@@ -199,15 +204,17 @@ func (m *metrics) target(name string) *targetMetrics {
 		delivered: m.counter(specDelivered, name), sentBytes: m.counter(specSent, name),
 		miscounted: m.counter(specMiscounted, name),
 		queueBytes: m.gauge(specQueue, name), limit: m.gauge(specLimit, name), lagSeconds: m.gauge(specLagSeconds, name),
-		lagRecords: m.gauge(specLagRecords, name), behind: m.gauge(specBehind, name), spoolMetrics: m.spool(name),
+		lagRecords: m.gauge(specLagRecords, name), behind: m.gauge(specBehind, name), outcomes: new(outcomes), spoolMetrics: m.spool(name),
 	}
 }
 
-func (m *targetMetrics) refused(reason string) prometheus.Counter {
-	return m.all.counter(specRefused, m.name, reason)
+func (m *targetMetrics) refused(reason string, records int) {
+	m.outcomes.refused.Add(int64(records))
+	m.all.counter(specRefused, m.name, reason).Add(float64(records))
 }
 
 func (m *targetMetrics) lost(reason string, records int64) {
+	m.outcomes.lost.Add(records)
 	m.all.counter(specLostTarget, m.name, reason).Add(float64(records))
 }
 
@@ -229,6 +236,7 @@ func (m *targetMetrics) request(took time.Duration, outcome string) {
 }
 
 func (m *targetMetrics) failing(class string) {
+	m.outcomes.failed.Add(1)
 	m.all.counter(specRetries, m.name, class).Inc()
 	if m.failingClass != "" && m.failingClass != class {
 		m.all.gauge(specFailing, m.name, m.failingClass).Set(0)

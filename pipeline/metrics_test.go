@@ -37,7 +37,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 	run.src.gap(run.input, &sources.GapError{Reason: "vacuumed", Records: 3})
 	run.src.metrics.skipped("corrupt", 1)
 	tm := h.sup.metrics.target("a")
-	tm.refused("too_old").Inc()
+	tm.refused("too_old", 1)
 	tm.lost("vacuumed", 3)
 	tm.adjusted("cut", 1)
 	tm.spoolError("append")

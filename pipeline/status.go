@@ -1,11 +1,13 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/positions"
 )
 
@@ -14,6 +16,12 @@ type Status struct {
 	Applied time.Time // since when the configuration runs; zero: none does
 	Stopped bool
 	Refused error // why the newest configuration is not the running one
+
+	Hash     string            // config.Event.Hash of what runs; empty if it is not known
+	Cached   bool              // the configuration store cannot be reached: what it held last runs
+	Rejected []config.Rejected // objects that what runs does without
+
+	Totals  map[string]Totals // by kind of target; all that ever ran are in it
 	Sources []SourceStatus
 	Targets []TargetStatus
 	Ledger  []LedgerRow
@@ -53,7 +61,7 @@ type TargetStatus struct {
 // Status returns what runs now.
 func (s *Supervisor) Status() Status {
 	behind := map[*target]int{}
-	st := Status{SaveErr: s.store.Err(), Saved: s.store.LastSave(), Ledger: s.Ledger(), AtRisk: s.atRisk()}
+	st := Status{SaveErr: s.store.Err(), Saved: s.store.LastSave(), Ledger: s.Ledger(), AtRisk: s.atRisk(), Totals: s.metrics.outcomes.totals()}
 	for _, r := range s.sourceList() {
 		runs := r.runs()
 		for _, run := range runs {
@@ -65,6 +73,7 @@ func (s *Supervisor) Status() Status {
 	}
 	s.mu.Lock()
 	st.Applied, st.Stopped, st.Refused = s.applied, s.stopped, s.refused
+	st.Hash, st.Cached, st.Rejected = s.event.Hash, s.event.Cached, s.event.Rejected
 	targets := s.targetList()
 	s.mu.Unlock()
 	lost := s.startErrors()
@@ -92,6 +101,12 @@ func (st *Status) Reasons() []string {
 	var reasons []string
 	if st.Refused != nil {
 		reasons = append(reasons, "the newest configuration is not running: "+firstLine(st.Refused))
+	}
+	if st.Cached {
+		reasons = append(reasons, "the configuration store cannot be reached: what it held last is running")
+	}
+	for _, r := range st.Rejected {
+		reasons = append(reasons, fmt.Sprintf("%s %q cannot be used: %s", r.Kind, r.Name, firstLine(errors.New(r.Reason))))
 	}
 	if st.SaveErr != nil {
 		reasons = append(reasons, "positions cannot be saved: "+firstLine(st.SaveErr))

@@ -70,6 +70,7 @@ type Supervisor struct {
 	applied time.Time
 	refused error // why the newest configuration is not the running one
 	stopped bool
+	event   config.Event // what s.cfg came with: its Hash, Rejected and Cached
 	risks   riskWatch
 }
 
@@ -82,6 +83,7 @@ func New(o Options) *Supervisor {
 	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
 	s.metrics.gauge(specSaveOK).Set(1)
+	s.metrics.configuration(&config.Event{})
 	ticking, stop := context.WithCancel(s.ctx)
 	s.tick = stop
 	go s.housekeep(ticking)
@@ -99,15 +101,29 @@ type plan struct {
 // complete with defaults, and then makes it run. If anything cannot be built,
 // nothing changes and the error says what. What did not change is not touched.
 func (s *Supervisor) Apply(cfg *config.Config) error {
+	return s.ApplyEvent(config.Event{Config: cfg})
+}
+
+// ApplyEvent is Apply of what a Watcher has sent: an Event without a Config is
+// refused with its Err. Of the others the Status says what is beside the Config:
+// objects that cannot be used, the Hash, whether the store can be reached.
+func (s *Supervisor) ApplyEvent(e config.Event) error {
+	if e.Err != nil {
+		s.Refuse(e.Err)
+		return e.Err
+	}
+	cfg := e.Config
 	p, err := s.build(cfg)
 	if err != nil {
 		s.Refuse(err)
 		return err
 	}
 	s.swap(p)
+	e.Config = nil
 	s.mu.Lock()
-	s.cfg, s.applied, s.refused = cfg, time.Now(), nil
+	s.cfg, s.event, s.applied, s.refused = cfg, e, time.Now(), nil
 	s.mu.Unlock()
+	s.metrics.configuration(&e)
 	s.lookAtSpools(time.Now())
 	s.metrics.gauge(specReloadOK).Set(1)
 	s.metrics.gauge(specReloadTime).Set(float64(time.Now().Unix()))
@@ -182,6 +198,7 @@ func (s *Supervisor) newTarget(cfg *config.Config, t *config.Target) (*target, e
 	if err != nil {
 		return nil, err
 	}
+	m.outcomes = s.metrics.outcomes.of(kind)
 	built := newTarget(t, sink, s.log, m, s.store)
 	built.kind, built.knew, built.dead = kind, map[string]bool{}, dead
 	for _, e := range s.store.Entries("") {

@@ -307,7 +307,7 @@ func (t *target) account(res *sinks.Result) {
 	t.metrics.delivered.Add(float64(res.Delivered))
 	t.metrics.sentBytes.Add(float64(res.Bytes))
 	for _, r := range res.Refused {
-		t.metrics.refused(r.Reason).Add(float64(r.Records))
+		t.metrics.refused(r.Reason, r.Records)
 		t.log.Warn("target refused records for good", "reason", r.Reason, "records", r.Records, "detail", r.Detail)
 	}
 }

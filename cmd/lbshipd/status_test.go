@@ -218,3 +218,39 @@ func TestStatusShowsNoControlCharacters(t *testing.T) {
 		t.Errorf("got %q", out.String())
 	}
 }
+
+// An object that cannot be used is told wherever one looks: with its reason.
+func TestStatusShowsRejectedObjects(t *testing.T) {
+	d := startDaemon(t)
+	close(d.dead)
+	cfg, err := config.Parse("test.yaml", []byte("targets: [{name: a, stdout: {format: json}}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.sup.ApplyEvent(config.Event{Config: cfg, Hash: "5f2c", Cached: true,
+		Rejected: []config.Rejected{{Kind: config.KindTarget, Name: "siem", Reason: "loki.color: there is no such setting"}}}); err != nil {
+		t.Fatal(err)
+	}
+	st := d.await(t, "the status", func(code int, st *admin.Status) bool { return code == exitFailed })
+	want := config.Rejected{Kind: config.KindTarget, Name: "siem", Reason: "loki.color: there is no such setting"}
+	if c := st.Config; st.Status != "degraded" || c.Hash != "5f2c" || !c.Cached || len(c.Rejected) != 1 || c.Rejected[0] != want {
+		t.Errorf("%+v", st)
+	}
+	says := `target "siem" cannot be used: loki.color: there is no such setting`
+	_, out := lbshipd("status", "--address", d.url)
+	for _, want := range []string{says, "the configuration store cannot be reached", "as it was when the store could be reached last; without 1 object that cannot be used"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing:\n%s", want, out)
+		}
+	}
+	res, err := http.Get(d.url + "/-/healthy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var h admin.Health
+	if err := json.NewDecoder(res.Body).Decode(&h); err != nil || res.StatusCode != http.StatusOK || h.Status != "degraded" || len(h.Reasons) != 2 || h.Reasons[1] != says {
+		t.Errorf("/-/healthy: HTTP %d, %+v, error %v", res.StatusCode, h, err)
+	}
+	d.sup.Stop(t.Context())
+}

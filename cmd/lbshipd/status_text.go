@@ -75,6 +75,12 @@ func configState(c *admin.ConfigStatus) string {
 	if c.Refused != "" {
 		text += "; the newest one is refused: " + oneLine(c.Refused)
 	}
+	if c.Cached {
+		text += "; as it was when the store could be reached last"
+	}
+	if n := len(c.Rejected); n > 0 {
+		text += "; without " + count(n, "object") + " that cannot be used"
+	}
 	return text
 }
 
