@@ -1,0 +1,55 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/sinks"
+)
+
+// TestOptions say on whose behalf a target is tested.
+type TestOptions struct {
+	Host string // this node's name
+	By   string // who asked for it, for the record that is sent; empty: nobody says
+}
+
+// TestTarget tests a target that is valid and has its defaults, enabled or not,
+// with connections of its own: nothing that runs is touched. bundle is the TLS bundle that
+// the target names, with its files read; nil if it names none. How long it may take is
+// the target's timeout for each of up to 6 steps, of all addresses at once; ctx ends it sooner.
+func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle, o TestOptions) sinks.TestReport {
+	fails := func(format string, args ...any) sinks.TestReport {
+		return sinks.NewTestReport([]sinks.Step{{Name: sinks.StepConfig, Message: fmt.Sprintf(format, args...)}})
+	}
+	if name := bundleName(t); name != "" && bundle == nil {
+		return fails("there is no TLS bundle %q", name)
+	}
+	sink, kind, err := newSink(t, sinks.Deps{Log: slog.New(slog.DiscardHandler), Host: o.Host, Bundle: bundle,
+		Request: func(time.Duration, string) {}, Note: func(string, int) {}})
+	if err != nil {
+		return fails("%v", err)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainOnChange)
+		defer cancel()
+		_ = sink.Close(closing) // it has sent what it had
+	}()
+	tester, ok := sink.(sinks.Tester)
+	if !ok {
+		return fails("targets of kind %s cannot be tested", kind)
+	}
+	return sinks.NewTestReport(tester.Test(ctx, o.By))
+}
+
+func bundleName(t *config.Target) string {
+	switch {
+	case t.Loki != nil:
+		return t.Loki.TLSBundle
+	case t.Rsyslog != nil:
+		return t.Rsyslog.TLSBundle
+	}
+	return ""
+}
