@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
 	"github.com/lbshipd/lbshipd/config"
 )
 
@@ -28,15 +29,8 @@ as a warning and does not change the exit code.`,
 				fmt.Fprintln(c.ErrOrStderr(), "warning: "+w.String())
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: ok: %s, %s\n", args[0],
-				count(len(cfg.Sources), "source"), count(len(cfg.Targets), "target"))
+				screen.Count(len(cfg.Sources), "source"), screen.Count(len(cfg.Targets), "target"))
 			return err
 		},
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

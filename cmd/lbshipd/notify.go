@@ -9,6 +9,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
 	"github.com/lbshipd/lbshipd/pipeline"
 )
 
@@ -41,7 +42,7 @@ func (n notifier) reloading() {
 
 // status is the line that systemctl status shows.
 func status(st pipeline.Status) string {
-	text := count(len(st.Sources), "source") + ", " + count(len(st.Targets), "target")
+	text := screen.Count(len(st.Sources), "source") + ", " + screen.Count(len(st.Targets), "target")
 	failing, behind := 0, 0
 	for _, t := range st.Targets {
 		if t.Err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/deadletters"
 	"github.com/lbshipd/lbshipd/pipeline"
@@ -142,7 +143,7 @@ func dryRun(w, stderr io.Writer, o *replayOptions, to string) error {
 	if err != nil {
 		return letterHint(err)
 	}
-	fmt.Fprintf(w, "would send %s of target %s to %s\n", count(all, "letter"), o.target, to)
+	fmt.Fprintf(w, "would send %s of target %s to %s\n", screen.Count(all, "letter"), o.target, to)
 	for _, reason := range slices.Sorted(maps.Keys(byReason)) {
 		fmt.Fprintf(w, "  %s: %d\n", reason, byReason[reason])
 	}
@@ -170,7 +171,7 @@ func report(w io.Writer, o *replayOptions, to string, r *pipeline.Replayed) {
 	if len(more) > 0 {
 		text = "; " + strings.Join(more, ", ")
 	}
-	fmt.Fprintf(w, "delivered %s of target %s to %s%s\n", count(r.Delivered, "letter"), o.target, to, text)
+	fmt.Fprintf(w, "delivered %s of target %s to %s%s\n", screen.Count(r.Delivered, "letter"), o.target, to, text)
 	for _, reason := range slices.Sorted(maps.Keys(r.Refused)) {
 		fmt.Fprintf(w, "  refused again: %s: %d: %s\n", reason, r.Refused[reason], harmless(r.Details[reason]))
 	}

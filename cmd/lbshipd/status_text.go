@@ -5,20 +5,19 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/lbshipd/lbshipd/admin"
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
 )
 
 // printStatus writes the status for people.
 func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 	fmt.Fprintf(w, "lbshipd %s: %s\n", st.Version, st.Status)
 	for _, r := range st.Reasons {
-		fmt.Fprintf(w, "  %s\n", oneLine(r))
+		fmt.Fprintf(w, "  %s\n", screen.OneLine(r))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\nconfiguration\t%s\n", configState(&st.Config))
@@ -36,8 +35,8 @@ func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 	fmt.Fprintln(t, "\nTARGET\tKIND\tQUEUED\tMEMORY\tLAG\tBEHIND\tSTATE")
 	for i := range st.Targets {
 		x := &st.Targets[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", x.Name, x.Kind, grouped(x.QueuedRecords), size(x.QueueBytes), size(x.QueueLimit),
-			seconds(x.LagSeconds), count(x.BehindInputs, "input"), targetState(x, now))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", x.Name, x.Kind, screen.Grouped(x.QueuedRecords), screen.Size(x.QueueBytes), screen.Size(x.QueueLimit),
+			screen.Seconds(x.LagSeconds), screen.Count(x.BehindInputs, "input"), targetState(x, now))
 	}
 	t.Flush()
 	printSpools(w, st.Targets)
@@ -54,14 +53,14 @@ func printSpools(w io.Writer, targets []admin.TargetStatus) {
 		if sp == nil {
 			continue
 		}
-		limit, condition := "of "+size(sp.Limit), state(sp.Error)
+		limit, condition := "of "+screen.Size(sp.Limit), state(sp.Error)
 		if sp.Limit == 0 {
 			limit = "(being emptied)"
 		}
 		if sp.Full {
 			condition = "full: records stay at their sources"
 		}
-		fmt.Fprintf(t, "%s%s\t%s\t%s %s\t%s\n", header, targets[i].Name, grouped(sp.Records), size(sp.Bytes), limit, condition)
+		fmt.Fprintf(t, "%s%s\t%s\t%s %s\t%s\n", header, targets[i].Name, screen.Grouped(sp.Records), screen.Size(sp.Bytes), limit, condition)
 		header = ""
 	}
 	t.Flush()
@@ -73,13 +72,13 @@ func configState(c *admin.ConfigStatus) string {
 		text = "applied " + c.Applied.Format(time.RFC3339)
 	}
 	if c.Refused != "" {
-		text += "; the newest one is refused: " + oneLine(c.Refused)
+		text += "; the newest one is refused: " + screen.OneLine(c.Refused)
 	}
 	if c.Cached {
 		text += "; as it was when the store could be reached last"
 	}
 	if n := len(c.Rejected); n > 0 {
-		text += "; without " + count(n, "object") + " that cannot be used"
+		text += "; without " + screen.Count(n, "object") + " that cannot be used"
 	}
 	return text
 }
@@ -87,10 +86,10 @@ func configState(c *admin.ConfigStatus) string {
 func saveState(p *admin.PositionStatus, now time.Time) string {
 	text := "not saved yet"
 	if p.Saved != nil {
-		text = "saved " + rough(now.Sub(*p.Saved)) + " ago"
+		text = "saved " + screen.Rough(now.Sub(*p.Saved)) + " ago"
 	}
 	if p.Error != "" {
-		text += "; cannot be saved now: " + oneLine(p.Error)
+		text += "; cannot be saved now: " + screen.OneLine(p.Error)
 	}
 	return text
 }
@@ -99,7 +98,7 @@ func state(err string) string {
 	if err == "" {
 		return "ok"
 	}
-	return oneLine(err)
+	return screen.OneLine(err)
 }
 
 func targetState(t *admin.TargetStatus, now time.Time) string {
@@ -108,15 +107,15 @@ func targetState(t *admin.TargetStatus, now time.Time) string {
 	}
 	text := "failing"
 	if t.FailingSince != nil {
-		text += " for " + rough(now.Sub(*t.FailingSince))
+		text += " for " + screen.Rough(now.Sub(*t.FailingSince))
 	}
 	text += " (" + t.Class + ")"
 	if t.NextTry != nil && t.NextTry.After(now) {
-		text += ", next try in " + rough(t.NextTry.Sub(now))
+		text += ", next try in " + screen.Rough(t.NextTry.Sub(now))
 	} else {
 		text += ", being tried"
 	}
-	return text + ": " + oneLine(t.Error)
+	return text + ": " + screen.OneLine(t.Error)
 }
 
 // printLedger writes the ledger and, below it, the reasons.
@@ -132,8 +131,8 @@ func printLedger(w io.Writer, rows []admin.LedgerStatus) error {
 	var notes []string
 	for i := range rows {
 		r := &rows[i]
-		fmt.Fprintf(t, "%-*s  %-*s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", wide, r.Source, wider, r.Target, grouped(r.Read), grouped(r.Delivered), grouped(r.Filtered),
-			grouped(r.Refused), grouped(r.Lost), grouped(r.InFlight), riskText(r))
+		fmt.Fprintf(t, "%-*s  %-*s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", wide, r.Source, wider, r.Target, screen.Grouped(r.Read), screen.Grouped(r.Delivered), screen.Grouped(r.Filtered),
+			screen.Grouped(r.Refused), screen.Grouped(r.Lost), screen.Grouped(r.InFlight), riskText(r))
 		notes = append(notes, ledgerNotes(r)...)
 	}
 	t.Flush()
@@ -164,12 +163,12 @@ func ledgerNotes(r *admin.LedgerStatus) []string {
 			what = append(what, records(x.Records))
 		}
 		if x.Bytes > 0 {
-			what = append(what, grouped(x.Bytes)+" bytes")
+			what = append(what, screen.Grouped(x.Bytes)+" bytes")
 		}
 		if x.UnsizedGaps > 0 {
 			what = append(what, "an unknown number "+times(x.UnsizedGaps))
 		}
-		note("lost, %s: %s, in %s", reason, strings.Join(what, " and "), count(int(x.Gaps), "gap"))
+		note("lost, %s: %s, in %s", reason, strings.Join(what, " and "), screen.Count(int(x.Gaps), "gap"))
 	}
 	if r.Difference != 0 {
 		note("does not add up: %s too many were read. That is a fault of lbshipd; please report it", records(r.Difference))
@@ -184,71 +183,21 @@ func riskText(r *admin.LedgerStatus) string {
 	case *r.AtRiskBytes == 0:
 		return "none"
 	case r.AtRiskSeconds == nil:
-		return size(*r.AtRiskBytes)
+		return screen.Size(*r.AtRiskBytes)
 	}
-	return size(*r.AtRiskBytes) + " in " + seconds(*r.AtRiskSeconds)
+	return screen.Size(*r.AtRiskBytes) + " in " + screen.Seconds(*r.AtRiskSeconds)
 }
 
 func records(n int64) string {
 	if n == 1 {
 		return "1 record"
 	}
-	return grouped(n) + " records"
+	return screen.Grouped(n) + " records"
 }
 
 func times(n int64) string {
 	if n == 1 {
 		return "once"
 	}
-	return grouped(n) + " times"
-}
-
-// grouped writes 1234567 as 1,234,567.
-func grouped(n int64) string {
-	if n < 0 {
-		return "-" + grouped(-n)
-	}
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func size(n int64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	case n >= 10<<10:
-		return fmt.Sprintf("%d KiB", n>>10)
-	}
-	return fmt.Sprintf("%d B", n)
-}
-
-func seconds(s float64) string { return rough(time.Duration(s * float64(time.Second))) }
-
-// rough writes a duration as people say it.
-func rough(d time.Duration) string {
-	switch {
-	case d <= 0:
-		return "0s"
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
-	}
-	return d.Round(time.Second).String()
-}
-
-// oneLine makes one line of what a target may have said: nothing of it is to reach the terminal as a command.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	return strings.Join(strings.Fields(s), " ")
+	return screen.Grouped(n) + " times"
 }
