@@ -93,8 +93,9 @@ func buildClock(args []string) error {
 		return fmt.Errorf("%s: time.Now has changed: adapt e2e/torture/clockbuild.go to it", source)
 	}
 	// Beside the binary, in a place that stays the same, so that Go's build
-	// cache knows it again.
-	patched, added, overlay := bin+".time.go", bin+".main.go", bin+".overlay.json"
+	// cache knows it again; "_" hides them from ./...
+	beside := filepath.Join(filepath.Dir(bin), "_"+filepath.Base(bin))
+	patched, added, overlay := beside+".time.go", beside+".main.go", beside+".overlay.json"
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {
 		source: patched,
 		filepath.Join(module, "cmd", "lbshipd", "torture_clock.go"): added,
