@@ -18,11 +18,20 @@ type checker struct {
 	alone bool
 	// Secrets may be "(hidden)", and the key of a certificate missing.
 	incomplete bool
+	// Objects that are left out, and why.
+	gone map[key]string
+	// If not nil, the problems of each object are noted here too.
+	byObject map[path]Problems
 }
 
 func (k *checker) fail(p path, format string, args ...any) {
-	if len(k.problems) < maxFindings && !k.c.doc.isBad(p) {
-		k.problems = append(k.problems, k.c.problem(p, format, args...))
+	if len(k.problems) >= maxFindings || k.c.doc.isBad(p) {
+		return
+	}
+	problem := k.c.problem(p, format, args...)
+	k.problems = append(k.problems, problem)
+	if k.byObject != nil {
+		k.byObject[p.object()] = append(k.byObject[p.object()], problem)
 	}
 }
 

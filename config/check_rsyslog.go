@@ -152,3 +152,11 @@ func (k *checker) hostPort(p path, address string) {
 		k.fail(p, "%q is no host name or IP address", cut(host))
 	}
 }
+
+// AllAddresses returns the addresses of a target, the preferred one first.
+func (r *RsyslogTarget) AllAddresses() []string {
+	if r.Address == "" {
+		return r.Addresses
+	}
+	return []string{r.Address}
+}

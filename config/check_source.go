@@ -66,6 +66,10 @@ func (k *checker) logFormat(p path, format string) {
 	if slices.Contains(known, name) || k.alone && validName.MatchString(name) {
 		return
 	}
+	if reason, gone := k.gone[key{KindFormat, name}]; gone {
+		k.fail(p, "format %q %s", cut(name), because(reason))
+		return
+	}
 	if len(known) == 0 {
 		k.fail(p, "there is no format %q; add it under formats", cut(name))
 		return

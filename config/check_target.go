@@ -118,6 +118,7 @@ func (k *checker) lokiAuth(p path, l *LokiTarget) {
 	if l.BearerToken != "" && l.BearerTokenFile != "" && !k.c.resolved {
 		k.fail(p.dot("bearerTokenFile"), "bearerToken is given as well; one of them is enough")
 	}
+	k.shown(p.dot("bearerToken"), l.BearerToken)
 	if !isHidden(l.BearerToken.Reveal()) && strings.ContainsFunc(l.BearerToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		k.fail(p.dot(k.fieldOf("bearerToken", "bearerTokenFile", l.BearerTokenFile)), "holds a space, a line break or a character that is not ASCII")
 	}
@@ -126,6 +127,7 @@ func (k *checker) lokiAuth(p path, l *LokiTarget) {
 		return
 	}
 	p = p.dot("basicAuth")
+	k.shown(p.dot("password"), b.Password)
 	if l.BearerToken != "" || l.BearerTokenFile != "" {
 		k.fail(p, "a bearer token is given as well; a request carries only one of them")
 	}
@@ -140,6 +142,11 @@ func (k *checker) lokiAuth(p path, l *LokiTarget) {
 	case strings.ContainsAny(b.Password.Reveal(), "\r\n\x00"):
 		k.fail(p.dot(k.fieldOf("password", "passwordFile", b.PasswordFile)), "holds a line break")
 	}
+}
+
+// shown refuses what a listing shows in place of a secret.
+func (k *checker) shown(p path, s Secret) {
+	k.failIf(!k.incomplete && isHidden(s.Reveal()), p, "is what a listing shows in place of a secret, not the secret")
 }
 
 func validPort(port string) bool {
@@ -174,6 +181,10 @@ func (k *checker) bundleRef(p path, name string) {
 		known = append(known, k.c.TLSBundles[i].Name)
 	}
 	if slices.Contains(known, name) {
+		return
+	}
+	if reason, gone := k.gone[key{KindTLSBundle, name}]; gone {
+		k.fail(p, "TLS bundle %q %s", cut(name), because(reason))
 		return
 	}
 	if len(known) == 0 {

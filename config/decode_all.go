@@ -40,7 +40,7 @@ type key struct {
 	name string
 }
 
-func (k key) String() string { return fmt.Sprintf("%s %q", k.kind.Title(), k.name) }
+func (k key) String() string { return fmt.Sprintf("%s %q", k.kind.Title(), cut(k.name)) }
 
 // fileDecoder decodes the objects of a file.
 type fileDecoder struct {

@@ -389,13 +389,5 @@ func (s *Source) SortedLabels() []record.Label {
 // IsEnabled reports whether the source is to be read.
 func (s *Source) IsEnabled() bool { return s.Enabled == nil || *s.Enabled }
 
-// AllAddresses returns the addresses of a target, the preferred one first.
-func (r *RsyslogTarget) AllAddresses() []string {
-	if r.Address == "" {
-		return r.Addresses
-	}
-	return []string{r.Address}
-}
-
 // IsEnabled reports whether the target is to be sent to.
 func (t *Target) IsEnabled() bool { return t.Enabled == nil || *t.Enabled }

@@ -95,6 +95,12 @@ func (p path) parent() path {
 	return ""
 }
 
+// object returns the path of the object that p is in, "" if it is in none.
+func (p path) object() path {
+	i := strings.IndexByte(string(p), ']')
+	return p[:i+1]
+}
+
 // document remembers where the parts of a Config stand in its file. It does
 // not change once Parse has returned.
 type document struct {

@@ -29,14 +29,7 @@ func (c *Config) Resolve(dir string) (*Config, error) { return c.ResolveWith(dir
 func (c *Config) ResolveWith(dir string, read ReadFunc) (*Config, error) {
 	out := c.clone()
 	r := resolver{checker: checker{c: out}, dir: dir, read: read}
-	for i := range out.TLSBundles {
-		r.bundle(path("tlsBundles").index(i), &out.TLSBundles[i])
-	}
-	for i := range out.Targets {
-		if l := out.Targets[i].Loki; l != nil {
-			r.loki(path("targets").index(i).dot("loki"), l)
-		}
-	}
+	r.all()
 	if len(r.problems) > 0 {
 		return nil, r.problems.ordered()
 	}
@@ -48,11 +41,38 @@ func (c *Config) ResolveWith(dir string, read ReadFunc) (*Config, error) {
 	return out, nil
 }
 
+// ResolveEach is ResolveWith to which a file that cannot be read, or holds the wrong
+// thing, harms only the objects that need it: it leaves them out, and targets
+// whose TLS bundle is left out, and says why.
+func (c *Config) ResolveEach(dir string, read ReadFunc) (*Config, []Rejected) {
+	out := c.clone()
+	r := resolver{checker: checker{c: out, byObject: map[path]Problems{}}, dir: dir, read: read}
+	r.all()
+	a := assembly{c: out, gone: map[key]string{}}
+	a.drop(r.byObject)
+	out.resolved = true
+	a.prune()
+	out.warnings = append(out.warnings, r.warnings...).ordered()
+	return out, a.rejected()
+}
+
 // resolver reads files into the copy of a Config.
 type resolver struct {
 	checker
 	dir  string
 	read ReadFunc
+}
+
+// all reads the files of all objects.
+func (r *resolver) all() {
+	for i := range r.c.TLSBundles {
+		r.bundle(path("tlsBundles").index(i), &r.c.TLSBundles[i])
+	}
+	for i := range r.c.Targets {
+		if l := r.c.Targets[i].Loki; l != nil {
+			r.loki(path("targets").index(i).dot("loki"), l)
+		}
+	}
 }
 
 func (r *resolver) bundle(p path, b *TLSBundle) {
