@@ -79,6 +79,16 @@ type tapeSource struct {
 	cfg    *config.Source
 	known  func() []sources.Stored
 	older  *[]*tapeInput // what was found before, by whichever source of that name
+
+	watched func() time.Time // nil: it is told at once
+}
+
+// Watched implements sources.Watcher.
+func (s *tapeSource) Watched() (at time.Time) {
+	if s.watched != nil {
+		at = s.watched()
+	}
+	return at
 }
 
 func (s *tapeSource) Run(ctx context.Context, found func(sources.Input)) error {
@@ -315,6 +325,7 @@ type house struct {
 	made    map[string]int                 // sinks made, by target
 	sink    func(target string) sinks.Sink // nil: the shelf
 	log     *bytes.Buffer
+	watched func() time.Time // of all tapes; nil: they are told at once
 }
 
 func newHouse(t *testing.T) *house {
@@ -342,7 +353,7 @@ func (h *house) open() {
 		if h.found[c.Name] == nil {
 			h.found[c.Name] = &[]*tapeInput{}
 		}
-		return &tapeSource{h.tapes[c.Name], h.rotate, c, d.Known, h.found[c.Name]}, "file", nil
+		return &tapeSource{h.tapes[c.Name], h.rotate, c, d.Known, h.found[c.Name], h.watched}, "file", nil
 	}
 	h.sup.makeSink = func(c *config.Target, _ sinks.Deps) (sinks.Sink, string, error) {
 		if h.shelves[c.Name] == nil {

@@ -12,6 +12,7 @@ func (s *Supervisor) housekeep(ctx context.Context) {
 	for sleep(ctx, time.Second) {
 		for _, r := range s.sourceList() {
 			r.meet()
+			r.seen()
 		}
 		s.settle()
 		s.endStarts(time.Now())

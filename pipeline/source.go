@@ -53,14 +53,48 @@ type sourceRun struct {
 const clockStep = 10 * time.Millisecond
 
 // lookRound is how long a source may take to have found what is there.
-const lookRound = 5 * time.Second
+var lookRound = 5 * time.Second
 
 // watched is up to when the source has surely seen what came and went.
 func (r *sourceRun) watched() time.Time {
 	if time.Since(r.made) < lookRound {
 		return r.since
 	}
+	if at := r.looked(); !at.IsZero() {
+		return at
+	}
 	return time.Now()
+}
+
+// looked is when a source that has to look for new inputs has last done so, the
+// zero time of one that is told of them.
+func (r *sourceRun) looked() time.Time {
+	if w, ok := r.source.(sources.Watcher); ok {
+		return w.Watched()
+	}
+	return time.Time{}
+}
+
+// seen stores that the source was seen, and up to when it has surely watched, if
+// that is not as long as positions are saved. Births are by the clock of the file
+// system, and so is this.
+func (r *sourceRun) seen() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ctx.Err() != nil || time.Since(r.made) < lookRound {
+		return
+	}
+	key, mark := positions.Key{Source: r.cfg.Name}, record.Position("seen")
+	if at, saved := r.looked(), r.sup.store.FileTime(); !at.IsZero() && !saved.IsZero() {
+		mark = markOf(saved.Add(-time.Since(at)))
+	}
+	if have, _ := r.sup.store.Get(key); have != mark {
+		r.sup.store.Set(key, mark)
+	}
+}
+
+func markOf(since time.Time) record.Position {
+	return record.Position(left + strconv.FormatInt(since.UnixNano(), 10))
 }
 
 // newSourceRun builds a source; nothing is opened yet.
@@ -173,13 +207,7 @@ func (r *sourceRun) start(ctx context.Context, targets []*target) {
 	// daemon runs is new and is read from its beginning. A crash before all that
 	// is there was found must not make the rest of it look old.
 	r.mark(r.since)
-	time.AfterFunc(lookRound, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.ctx.Err() == nil {
-			r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position("seen"))
-		}
-	})
+	time.AfterFunc(lookRound, r.seen)
 	go func() {
 		defer close(r.done)
 		for r.ctx.Err() == nil {
@@ -201,7 +229,7 @@ func (r *sourceRun) start(ctx context.Context, targets []*target) {
 func (r *sourceRun) mark(since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, record.Position(left+strconv.FormatInt(since.UnixNano(), 10)))
+	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, markOf(since))
 }
 
 // found takes in an input that the source has discovered.

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,5 +46,31 @@ func TestCrashSoonAfterTheStartHidesNothingThatWasNotYetFound(t *testing.T) {
 	}
 	if _, ok := crashed.store.Get(positions.Key{Source: "app"}); !ok {
 		t.Error("the source counts as new")
+	}
+}
+
+// A source that has to look for new inputs now and then may be killed long after it
+// last did, and after its positions were saved: what came since is looked for.
+func TestWhatCameBetweenTwoLooksIsLookedFor(t *testing.T) {
+	defer func(d time.Duration) { lookRound = d }(lookRound)
+	lookRound = 50 * time.Millisecond
+	h := newHouse(t)
+	h.tapes["app"], h.shelves["a"] = newTape(numbered(0, 10)...), newShelf()
+	looked := time.Now()
+	h.watched = func() time.Time { return looked }
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	h.awaitLines("a", 10)
+	// One that is killed has only what was saved.
+	await(t, "the mark", func() bool {
+		mark, _ := h.store.Get(positions.Key{Source: "app"})
+		ns, err := strconv.ParseInt(strings.TrimPrefix(string(mark), left), 10, 64)
+		return h.store.Save() == nil && err == nil && !time.Unix(0, ns).After(looked)
+	})
+	h.stop(5 * time.Second)
+	h.open()
+	defer h.store.Close()
+	if since := h.sup.lastSaved("app"); since.After(looked) {
+		t.Errorf("the next daemon looks for what was born since %v, and the last look was at %v", since, looked)
 	}
 }

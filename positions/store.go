@@ -252,15 +252,18 @@ func (s *Store) Run(ctx context.Context) {
 	soon := time.NewTimer(keepEvery)
 	defer soon.Stop()
 	for {
+		from := time.Now()
 		select {
 		case <-ctx.Done():
 			return
 		case <-soon.C:
+			s.letCatchUp(ctx, from)
 			start := time.Now()
 			s.keep()
 			soon.Reset(max(keepEvery, keepShare*time.Since(start)))
 			continue
 		case <-tick.C:
+			s.letCatchUp(ctx, from)
 		case <-s.fresh:
 			// Keys come in crowds; one write is for all of them.
 			select {
@@ -271,6 +274,24 @@ func (s *Store) Run(ctx context.Context) {
 		}
 		s.saveAndTell()
 		s.times.tend()
+	}
+}
+
+// A process that was stopped for stalled lets the sources see what has come and
+// gone meanwhile, for catchUp, before it saves anything: what was born before a
+// save counts as known.
+const (
+	stalled = 750 * time.Millisecond // less than what a source allows for what is seen late
+	catchUp = 250 * time.Millisecond
+)
+
+func (s *Store) letCatchUp(ctx context.Context, from time.Time) {
+	if time.Since(from) < stalled {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(catchUp):
 	}
 }
 

@@ -59,6 +59,13 @@ type Input interface {
 	Open(pos record.Position) (Reader, error)
 }
 
+// Watcher is implemented by Sources that may have to look for new inputs now and then.
+type Watcher interface {
+	// Watched returns up to when all that came, and may have gone since, was
+	// seen; the zero time if the source is told of it at once. It may be called at any time.
+	Watched() time.Time
+}
+
 // Successor is implemented by Inputs that may have taken the place of another
 // one: the new file at the path of a file that was rotated away.
 type Successor interface {

@@ -364,3 +364,22 @@ func TestRenamedBeforeOpened(t *testing.T) {
 		before = in.Origin().Input
 	}
 }
+
+// Up to when all was looked at is said where inotify does not tell it.
+func TestWatched(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	for _, blind := range []bool{false, true} {
+		src := testSource(t, path, 0)
+		src.noInotify = blind
+		d := newDiscovery(src, func(sources.Input) {})
+		before := time.Now()
+		d.start()
+		first := src.Watched()
+		d.pollDirs()
+		second := src.Watched()
+		d.close()
+		if blind && (first.Before(before) || !second.After(first)) || !blind && !second.IsZero() {
+			t.Errorf("without inotify %v: looked at %v and at %v, began at %v", blind, first, second, before)
+		}
+	}
+}

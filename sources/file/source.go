@@ -35,7 +35,8 @@ type source struct {
 	maxHeldFiles         int           // 0: no bound
 	maxHeldAge           time.Duration // 0: no bound
 	heldFiles, heldBytes atomic.Int64
-	noInotify            bool // for tests
+	noInotify            bool                      // for tests
+	polledAt             atomic.Pointer[time.Time] // when all was last looked at that inotify does not cover; nil: there is nothing of that kind
 
 	window int64 // windowBytes and stepBytes, but for tests
 	step   int
@@ -48,7 +49,10 @@ type source struct {
 	dirPoll time.Duration // between two looks at the directories that inotify does not cover
 }
 
-var _ sources.Source = (*source)(nil)
+var (
+	_ sources.Source  = (*source)(nil)
+	_ sources.Watcher = (*source)(nil)
+)
 
 // New returns the source of the log files that src.File names. It has no side
 // effects. A path or exclusion that is not a valid glob is an error that names it.
@@ -106,6 +110,14 @@ func (s *source) knownPositions() []sources.Stored {
 		return nil
 	}
 	return s.deps.Known()
+}
+
+// Watched implements sources.Watcher.
+func (s *source) Watched() time.Time {
+	if at := s.polledAt.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // Run implements sources.Source. It returns nil when ctx ends.

@@ -56,6 +56,7 @@ func (d *discovery) walk() {
 		}
 	}
 	d.forget()
+	d.polled(began)
 	d.nextPoll = began
 	// However large the tree, walking takes one percent of the time.
 	d.nextWalk = time.Now().Add(max(d.src.rescan, 100*time.Since(began)))
@@ -240,12 +241,11 @@ func remote(path string) bool {
 // those that have changed.
 func (d *discovery) pollDirs() {
 	began := time.Now()
-	any := false
+	any := d.polled(began)
 	for _, dir := range d.dirs {
 		if !dir.polled {
 			continue
 		}
-		any = true
 		st, err := os.Stat(dir.path)
 		if err != nil {
 			d.lostDir(dir.path, began)
@@ -261,10 +261,25 @@ func (d *discovery) pollDirs() {
 		}
 		d.lookInto(dir)
 	}
-	d.nextPoll = time.Now().Add(max(d.src.dirPoll, 100*time.Since(began)))
+	// However many there are, looking takes a tenth of the time: what comes and goes
+	// between two looks is missed.
+	d.nextPoll = time.Now().Add(min(max(d.src.dirPoll, 10*time.Since(began)), d.src.rescan))
 	if !any {
 		d.nextPoll = began.Add(d.src.rescan) // a walk sets it anew
 	}
+}
+
+// polled notes that all is looked at now that inotify does not cover, and
+// reports whether there is something of that kind.
+func (d *discovery) polled(now time.Time) bool {
+	for _, dir := range d.dirs {
+		if dir.polled {
+			d.src.polledAt.Store(&now)
+			return true
+		}
+	}
+	d.src.polledAt.Store(nil)
+	return false
 }
 
 // lookInto looks again at all that has to do with a directory.
