@@ -60,7 +60,11 @@ func (d *disk) seal(wait time.Duration) error {
 	if err := syscall.Mount(d.path, d.path, "", syscall.MS_BIND, ""); err != nil {
 		return err
 	}
-	err := syscall.Mount("", d.path, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")
+	var err error
+	await(10*time.Second, func() bool { // it is busy as long as something is being written through it
+		err = syscall.Mount("", d.path, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")
+		return err != syscall.EBUSY
+	})
 	if err == nil {
 		if e := os.WriteFile(filepath.Join(d.path, "x"), nil, 0o600); !errors.Is(e, syscall.EROFS) {
 			err = errors.New("the data directory is not read-only")
