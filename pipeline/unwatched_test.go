@@ -56,7 +56,7 @@ func TestWhatCameBetweenTwoLooksIsLookedFor(t *testing.T) {
 	lookRound = 50 * time.Millisecond
 	h := newHouse(t)
 	h.tapes["app"], h.shelves["a"] = newTape(numbered(0, 10)...), newShelf()
-	looked := time.Now()
+	looked := time.Now().Add(-time.Minute)
 	h.watched = func() time.Time { return looked }
 	h.open()
 	h.apply(simpleConfig("app", "a"))
