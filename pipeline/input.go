@@ -167,8 +167,10 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 		return true
 	}
 	for _, f := range r.feeds {
-		// On a busy machine the time alone says nothing of whether the reader has looked.
-		quiet := drainedAt(f.waiting.Load(), successor) && (f.lookedSince(successor) || time.Since(successor) > busyFor)
+		// On a busy machine the time alone says nothing of whether the reader has
+		// looked, be the successor as old as it may: this feed may have begun just now.
+		since := f.waiting.Load()
+		quiet := drainedAt(since, successor) && (f.lookedSince(successor) || longer(since, busyFor))
 		busy := time.Since(successor) > busyFor && f.waits.Load() >= busyWaits
 		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue

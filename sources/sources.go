@@ -134,7 +134,8 @@ type Lagger interface {
 // Looker is implemented by Readers that wait by looking again and again.
 type Looker interface {
 	// Looked returns when the input was last looked at while Wait waited, and
-	// there was nothing behind the reader's position. It may be called at any time.
+	// there was nothing behind the reader's position; the zero time if it never
+	// was. It may be called at any time.
 	Looked() time.Time
 }
 

@@ -253,3 +253,25 @@ func TestThousandFiles(t *testing.T) {
 	r.until("the second lines", func() bool { return r.count() == 2*files })
 	r.clean()
 }
+
+// A reader that has not waited yet has not looked: it says nothing of whether there is more.
+func TestLookedIsWhenItLooked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "a line\n")
+	opened, err := testInput(t, testSource(t, path, 0), path).Open("")
+	must(t, err)
+	defer opened.Close()
+	rd := opened.(*reader)
+	if at := rd.Looked(); !at.IsZero() {
+		t.Errorf("looked at %v, and has never waited", at)
+	}
+	must(t, drain(t, rd, func(*record.Batch) {}))
+	before := time.Now()
+	rd.fresh = false
+	if rd.due(time.Now()) {
+		t.Error("there is nothing more")
+	}
+	if at := rd.Looked(); at.Before(before) {
+		t.Errorf("looked at %v, want it after %v", at, before)
+	}
+}

@@ -132,12 +132,17 @@ func (r *reader) due(now time.Time) bool {
 			return true
 		}
 	}
-	r.looked.Store(int64(now.Sub(r.made)))
+	r.looked.Store(max(1, int64(now.Sub(r.made))))
 	return false
 }
 
 // Looked implements sources.Looker; it may be called at any time.
-func (r *reader) Looked() time.Time { return r.made.Add(time.Duration(r.looked.Load())) }
+func (r *reader) Looked() time.Time {
+	if since := r.looked.Load(); since != 0 {
+		return r.made.Add(time.Duration(since))
+	}
+	return time.Time{}
+}
 
 // quiet returns how long the gone file has not changed.
 func (r *reader) quiet(gone, now time.Time) time.Duration {
