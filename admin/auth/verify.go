@@ -71,6 +71,19 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Identity, error) {
 	return id, nil
 }
 
+// Inspect is Verify, and returns the claims also if it is only the role that
+// is missing.
+func (v *Verifier) Inspect(ctx context.Context, token string) (Identity, map[string]any, error) {
+	id, c, refusal := v.verify(ctx, token)
+	switch {
+	case refusal == nil:
+		return id, c.MapClaims, nil
+	case c == nil:
+		return Identity{}, nil, refusal
+	}
+	return Identity{}, c.MapClaims, refusal
+}
+
 func (v *Verifier) verify(ctx context.Context, token string) (Identity, *claims, *Refusal) {
 	if v.o.Keys == nil {
 		return Identity{}, nil, unauthenticated("no token keys are configured (--jwt-keys): use the Unix socket")
@@ -84,7 +97,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (Identity, *claims,
 	}
 	c, refusal := v.signed(ctx, token, head)
 	if refusal != nil {
-		return Identity{}, nil, refusal
+		return Identity{}, nil, refusal // c may be half read
 	}
 	id, refusal := v.identity(c)
 	return id, c, refusal

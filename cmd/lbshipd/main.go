@@ -85,7 +85,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("lbshipd {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(unknownFlag)
-	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newToken(), newVersion())
 	return root
 }
 
