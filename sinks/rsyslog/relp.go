@@ -40,6 +40,8 @@ type relp struct {
 	timer *time.Timer
 	held  int64 // the place of a message that is sent alone; -1: none
 
+	offers string // the answer to open; set before the session is open
+
 	// What follows is the reader's, but for opened and closing, which are set
 	// on one side and read on the other.
 	frame   relpFrame
@@ -53,21 +55,34 @@ var errServerClose = errors.New("the server closed the session (serverclose)")
 // dialRelp connects and opens a session. base is 0, but for tests of the wrap
 // of transaction numbers.
 func dialRelp(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, base int64) (*relp, error) {
-	r := &relp{base: base + 1, moved: make(chan struct{}, 1), timer: time.NewTimer(timeout), held: -1}
-	r.timer.Stop()
+	r := newRelp(timeout, base)
 	s, err := dialStream(ctx, address, timeout, conf, r)
 	if err != nil {
 		return nil, err
 	}
-	r.stream = s
-	s.start()
-	if err := r.open(ctx); err != nil {
+	if err := r.begin(ctx, s); err != nil {
 		r.abandon()
 		return nil, err
 	}
+	return r, nil
+}
+
+func newRelp(timeout time.Duration, base int64) *relp {
+	r := &relp{base: base + 1, moved: make(chan struct{}, 1), timer: time.NewTimer(timeout), held: -1}
+	r.timer.Stop()
+	return r
+}
+
+// begin opens the session on a stream that was made for r.
+func (r *relp) begin(ctx context.Context, s *stream) error {
+	r.stream = s
+	s.start()
+	if err := r.open(ctx); err != nil {
+		return err
+	}
 	// The server has looked at our certificate and speaks RELP.
 	r.settled = time.Now()
-	return r, nil
+	return nil
 }
 
 func (r *relp) open(ctx context.Context) error {
@@ -193,6 +208,7 @@ func (r *relp) openAnswer() error {
 	if err := relpOffers(f.text()); err != nil {
 		return &sinks.Error{Class: sinks.ClassServer, Err: err}
 	}
+	r.offers = string(f.text())
 	r.opened.Store(true)
 	r.tell()
 	return nil

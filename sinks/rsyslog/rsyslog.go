@@ -48,6 +48,7 @@ const (
 
 // sink is one target. It is used by one goroutine.
 type sink struct {
+	name      string // of the target
 	deps      sinks.Deps
 	log       *slog.Logger
 	protocol  string
@@ -108,7 +109,7 @@ func New(t *config.Target, d sinks.Deps) (sinks.Sink, error) {
 	if r == nil {
 		return nil, fmt.Errorf("target %q has no rsyslog", t.Name)
 	}
-	s := &sink{deps: d, log: d.Log, protocol: r.Protocol, timeout: time.Duration(r.Timeout), held: -1}
+	s := &sink{name: t.Name, deps: d, log: d.Log, protocol: r.Protocol, timeout: time.Duration(r.Timeout), held: -1}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -85,20 +85,27 @@ func dialStream(ctx context.Context, address string, timeout time.Duration, conf
 	if err != nil {
 		return nil, dialError(err)
 	}
-	w := &wire{TCPConn: c.(*net.TCPConn), timeout: timeout}
-	if w.raw, err = w.SyscallConn(); err != nil {
+	s, err := newStream(c.(*net.TCPConn), timeout, answers)
+	if err == nil && conf != nil {
+		err = s.handshake(ctx, conf)
+	}
+	if err != nil {
 		c.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// newStream makes a stream of a connection, before any handshake.
+func newStream(c *net.TCPConn, timeout time.Duration, answers *relp) (*stream, error) {
+	w := &wire{TCPConn: c, timeout: timeout}
+	var err error
+	if w.raw, err = w.SyscallConn(); err != nil {
 		return nil, localError(err)
 	}
 	s := &stream{wire: w, conn: w, timeout: timeout, settle: settleTime, dead: make(chan struct{})}
 	if answers != nil {
 		s.take, w.many, w.ahead = answers.take, answers.many, bufio.NewReaderSize(unhurried{w}, readAhead)
-	}
-	if conf != nil {
-		if err := s.handshake(ctx, conf); err != nil {
-			c.Close()
-			return nil, err
-		}
 	}
 	return s, nil
 }

@@ -26,6 +26,7 @@ type encoder func(dst []byte, o *record.Origin, r *record.Record) []byte
 
 // Sink prints to one writer.
 type Sink struct {
+	name   string // of the target
 	w      io.Writer
 	encode encoder
 	fields bool
@@ -47,6 +48,7 @@ type mark struct {
 }
 
 var (
+	_ sinks.Tester    = (*Sink)(nil)
 	_ sinks.Sink      = (*Sink)(nil)
 	_ sinks.FieldUser = (*Sink)(nil)
 )
@@ -55,7 +57,12 @@ var (
 // and NO_COLOR (no-color.org) is not set.
 func New(t *config.Target, d sinks.Deps) (sinks.Sink, error) {
 	colour := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == ""
-	return newSink(t.Stdout.Format, os.Stdout, colour, d)
+	s, err := newSink(t.Stdout.Format, os.Stdout, colour, d)
+	if err != nil {
+		return nil, err
+	}
+	s.name = t.Name
+	return s, nil
 }
 
 func newSink(format string, w io.Writer, colour bool, d sinks.Deps) (*Sink, error) {
