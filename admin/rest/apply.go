@@ -89,8 +89,8 @@ func listedKinds(data []byte) map[config.Kind]bool {
 	}
 }
 
-// Revisions is the answer of GET /history.
-type Revisions struct {
+// RevisionList is the answer of GET /history.
+type RevisionList struct {
 	// The last changes, newest first, at most 50.
 	Revisions []config.Revision `json:"revisions"`
 }
@@ -112,7 +112,7 @@ func (c *call) history() (reply, error) {
 			revisions[i].Changes = []config.RevisionChange{}
 		}
 	}
-	return reply{body: Revisions{revisions}}, nil
+	return reply{body: RevisionList{revisions}}, nil
 }
 
 func (c *call) rollback() (reply, error) {

@@ -15,8 +15,8 @@ import (
 // MaxBody bounds the body of a request, in bytes.
 const MaxBody = 2 << 20
 
-// What problems call a body. Lines of JSON are not told: it is written anew
-// before it is decoded, and places have names.
+// What problems call a body. Lines of JSON are not told: places have names, and
+// programs write it on one line.
 const (
 	jsonBody = "body"
 	yamlBody = "YAML body"
@@ -44,10 +44,7 @@ func (c *call) readBody() (body, error) {
 	if yaml {
 		return body{yamlBody, data}, nil
 	}
-	if data, err = strictJSON(data); err != nil {
-		return body{}, err
-	}
-	return body{jsonBody, data}, nil
+	return body{jsonBody, data}, checkJSON(data)
 }
 
 // noBody checks that a request has brought nothing that would not be heeded.
@@ -62,13 +59,17 @@ func (c *call) noBody() error {
 	if _, err := c.isYAML(); err != nil {
 		return err
 	}
-	if data, err = strictJSON(data); err != nil {
+	if err := checkJSON(data); err != nil {
 		return err
 	}
-	if string(data) != "{}" {
+	if !isEmptyObject(data) {
 		return invalid("this takes no body, or an empty object")
 	}
 	return nil
+}
+
+func isEmptyObject(data []byte) bool {
+	return data[0] == '{' && len(bytes.TrimSpace(data[1:len(data)-1])) == 0
 }
 
 // rawBody reads the bytes of the body, at most MaxBody.

@@ -16,32 +16,28 @@ const (
 	maxKey   = 200 // bytes of a field's name
 )
 
-// strictJSON checks that data is one JSON value that everybody reads alike (RFC 8259
+// checkJSON checks that data is one JSON value that everybody reads alike (RFC 8259
 // with RFC 7493): UTF-8, no field twice in an object, no half of a surrogate pair,
-// nothing behind it, not nested too deep. It returns the same value written plainly, so
-// that it means the same as YAML, which knows fewer escapes.
+// nothing behind it, not nested too deep.
 //
 // The errors name the place and quote nothing of what the body holds but the names of fields.
-func strictJSON(data []byte) ([]byte, error) {
+func checkJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		at := 0
 		for {
 			r, size := utf8.DecodeRune(data[at:])
 			if r == utf8.RuneError && size == 1 {
-				return nil, badJSON(position(data, at), "byte 0x%02x is not UTF-8", data[at])
+				return badJSON(position(data, at), "byte 0x%02x is not UTF-8", data[at])
 			}
 			at += size
 		}
 	}
 	var all json.RawMessage
 	if err := json.Unmarshal(data, &all); err != nil {
-		return nil, syntaxError(data, err)
+		return syntaxError(data, err)
 	}
-	s := scanner{in: data, out: make([]byte, 0, len(data)+len(data)/8)}
-	if err := s.value(0); err != nil {
-		return nil, err
-	}
-	return s.out, nil
+	s := scanner{in: data}
+	return s.value(0)
 }
 
 // syntaxError says where it is that JSON ends to be JSON.
@@ -75,11 +71,10 @@ func position(data []byte, at int) string {
 	return fmt.Sprintf("line %d, column %d", line+1, column+1)
 }
 
-// scanner walks over JSON that is known to be valid and writes it anew.
+// scanner walks over JSON that is known to be valid.
 type scanner struct {
 	in   []byte
 	at   int
-	out  []byte
 	path []byte // where it is: targets[2].loki.url
 }
 
@@ -96,41 +91,34 @@ func (s *scanner) next() byte {
 }
 
 func (s *scanner) value(depth int) error {
-	if depth > maxDepth {
+	first := s.next()
+	if depth >= maxDepth && (first == '{' || first == '[') {
 		return badJSON(cut(string(s.path)), "is nested more than %d deep", maxDepth)
 	}
-	switch s.next() {
+	switch first {
 	case '{':
 		return s.object(depth)
 	case '[':
 		return s.list(depth)
 	case '"':
-		text, err := s.text()
-		if err != nil {
-			return err
-		}
-		s.out = appendText(s.out, text)
+		_, err := s.text()
+		return err
 	default: // a number, true, false or null
-		end := s.at
-		for end < len(s.in) && !bytes.ContainsRune([]byte(" \t\r\n,]}"), rune(s.in[end])) {
-			end++
+		for s.at < len(s.in) && strings.IndexByte(" \t\r\n,]}", s.in[s.at]) < 0 {
+			s.at++
 		}
-		s.out = append(s.out, s.in[s.at:end]...)
-		s.at = end
 	}
 	return nil
 }
 
 func (s *scanner) object(depth int) error {
 	s.at++
-	s.out = append(s.out, '{')
 	seen := map[string]bool{}
 	whole := len(s.path)
 	for s.next() != '}' {
 		if len(seen) > 0 {
 			s.at++ // the comma
 			s.next()
-			s.out = append(s.out, ", "...)
 		}
 		key, err := s.text()
 		if err != nil {
@@ -146,25 +134,21 @@ func (s *scanner) object(depth int) error {
 		seen[key] = true
 		s.next()
 		s.at++ // the colon
-		s.out = append(appendText(s.out, key), ": "...)
 		if err := s.value(depth + 1); err != nil {
 			return err
 		}
 		s.path = s.path[:whole]
 	}
 	s.at++
-	s.out = append(s.out, '}')
 	return nil
 }
 
 func (s *scanner) list(depth int) error {
 	s.at++
-	s.out = append(s.out, '[')
 	whole := len(s.path)
 	for i := 0; s.next() != ']'; i++ {
 		if i > 0 {
 			s.at++ // the comma
-			s.out = append(s.out, ", "...)
 		}
 		s.path = append(strconv.AppendInt(append(s.path, '['), int64(i), 10), ']')
 		if err := s.value(depth + 1); err != nil {
@@ -173,7 +157,6 @@ func (s *scanner) list(depth int) error {
 		s.path = s.path[:whole]
 	}
 	s.at++
-	s.out = append(s.out, ']')
 	return nil
 }
 
@@ -239,21 +222,4 @@ func appendStep(path []byte, key string) []byte {
 		}
 	}
 	return append(path, cut(key)...)
-}
-
-// appendText writes a string with those escapes only that JSON and YAML's double quotes
-// have in common, and so that YAML finds nothing in it that it takes for unprintable.
-func appendText(out []byte, text string) []byte {
-	out = append(out, '"')
-	for _, r := range text {
-		switch {
-		case r == '"' || r == '\\':
-			out = append(out, '\\', byte(r))
-		case r < ' ', r >= 0x7f && r < 0xa0, r == 0x2028, r == 0x2029, r == 0xfeff, r == 0xfffe, r == 0xffff:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		default:
-			out = utf8.AppendRune(out, r)
-		}
-	}
-	return append(out, '"')
 }

@@ -56,7 +56,7 @@ func (c *call) listCollectors() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{body: CollectorList{append([]config.Collector{}, all[from:to]...), next}}, nil
+	return c.tagged(CollectorList{append([]config.Collector{}, all[from:to]...), next})
 }
 
 func (c *call) getCollector() (reply, error) {
@@ -66,7 +66,7 @@ func (c *call) getCollector() (reply, error) {
 	}
 	for i := range all {
 		if all[i].ID == c.arg {
-			return reply{body: all[i]}, nil
+			return c.tagged(all[i])
 		}
 	}
 	return reply{}, notFound("node %q has not reported, or was forgotten", c.arg)

@@ -94,7 +94,11 @@ func (c *call) list() (reply, error) {
 	if len(rejected) > 0 {
 		body["rejected"] = rejected
 	}
-	return reply{body: body}, nil
+	etags := make([]string, 0, to-from)
+	for _, o := range objects[from:to] {
+		etags = append(etags, o.Etag)
+	}
+	return c.tagged(body, etags...)
 }
 
 // page cuts what limit and pageToken ask for out of n things that are in the
@@ -128,14 +132,6 @@ func (c *call) get() (reply, error) {
 		return reply{}, notFound("there is no %s %q", Noun(c.kind), c.arg)
 	}
 	out := reply{etag: o.Etag, modified: o.Updated}
-	same, err := c.notModified(o.Etag)
-	if err != nil {
-		return out, err
-	}
-	if same {
-		out.status = http.StatusNotModified
-		return out, nil
-	}
 	text, err := c.render(*o)
 	if err != nil && o.Err != nil {
 		return out, unmet("the %s %q that is stored cannot be read: replace or delete it (%v)", Noun(c.kind), c.arg, o.Err)
@@ -143,8 +139,11 @@ func (c *call) get() (reply, error) {
 	if o.Err != nil {
 		out.warnings = config.Problems{{Message: "cannot be used: " + o.Err.Error()}}
 	}
+	if err != nil {
+		return reply{}, err
+	}
 	out.body = text
-	return out, err
+	return c.unlessKnown(out)
 }
 
 func (c *call) create() (reply, error) {

@@ -110,7 +110,7 @@ func objectEndpoints(kind config.Kind) []Endpoint {
 	list, one, noun, schema := "/"+kind.Plural(), "/"+kind.Plural()+"/{name}", Noun(kind), Schema(kind)
 	out := []Endpoint{
 		{Method: http.MethodGet, Path: list, Action: "list", Summary: "List the " + noun + "s by name",
-			Role: auth.Viewer, Query: []Param{paramLimit, paramToken, paramDefaults}, Answer: ListSchema(kind), Statuses: []int{409}, handle: (*call).list},
+			Role: auth.Viewer, Query: []Param{paramLimit, paramToken, paramDefaults}, Headers: []string{ifNoneMatch}, Answer: ListSchema(kind), Statuses: []int{304, 409}, handle: (*call).list},
 		{Method: http.MethodPost, Path: list, Action: "create", Summary: "Create a " + noun,
 			Role: writer(kind), Query: []Param{paramDryRun, paramReason}, Body: schema, Answer: schema, Statuses: []int{409, 413, 415}, handle: (*call).create},
 		{Method: http.MethodGet, Path: one, Action: "get", Summary: "Read a " + noun, Text: "The ETag header changes with every change of the object, and only then.",
@@ -142,9 +142,9 @@ func testEndpoints() []Endpoint {
 func otherEndpoints() []Endpoint {
 	return []Endpoint{
 		{Method: http.MethodGet, Path: "/collectors", Action: "list-collectors", Summary: "List the nodes' reports by name",
-			Role: auth.Viewer, Query: []Param{paramLimit, paramToken}, Answer: "CollectorList", Statuses: []int{409}, handle: (*call).listCollectors},
+			Role: auth.Viewer, Query: []Param{paramLimit, paramToken}, Headers: []string{ifNoneMatch}, Answer: "CollectorList", Statuses: []int{304, 409}, handle: (*call).listCollectors},
 		{Method: http.MethodGet, Path: "/collectors/{id}", Action: "get-collector", Summary: "Read one node's report",
-			Role: auth.Viewer, Answer: "Collector", Statuses: []int{404, 409}, handle: (*call).getCollector},
+			Role: auth.Viewer, Headers: []string{ifNoneMatch}, Answer: "Collector", Statuses: []int{304, 404, 409}, handle: (*call).getCollector},
 		{Method: http.MethodDelete, Path: "/collectors/{id}", Action: "forget-collector", Summary: "Forget a node that is gone for good",
 			Text: "A node that still runs reports again.", Role: auth.Admin, Answer: "Empty", Statuses: []int{404, 409}, handle: (*call).forgetCollector},
 		{Method: http.MethodPost, Path: "/apply", Action: "apply", Summary: "Create, replace and delete many objects at once, all or none",

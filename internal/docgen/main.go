@@ -24,6 +24,8 @@ type page struct {
 var pages = []page{
 	{"docs/configuration.md", configuration},
 	{"docs/metrics.md", metrics},
+	{"docs/rest.md", restPage},
+	{"admin/rest/openapi.json", openapi},
 }
 
 func main() {
