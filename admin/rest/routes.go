@@ -160,10 +160,16 @@ func otherEndpoints() []Endpoint {
 }
 
 // What may stand for {name} and {id}.
+const (
+	NamePattern     = `^[a-z0-9][a-z0-9._-]{0,62}$`
+	NodePattern     = `^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$`
+	RevisionPattern = `^[1-9][0-9]{0,17}$`
+)
+
 var (
-	objectName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	nodeName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$`)
-	revisionID = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
+	objectName = regexp.MustCompile(NamePattern)
+	nodeName   = regexp.MustCompile(NodePattern)
+	revisionID = regexp.MustCompile(RevisionPattern)
 )
 
 // argument checks what stands in the place of a path's parameter.
@@ -198,7 +204,7 @@ func (e *Endpoint) match(segments []string) (arg string, ok bool) {
 // route finds the endpoint of a request. Paths are taken as they stand: what is
 // percent-encoded though it need not be, or is to be cleaned first, is no path of ours.
 func (c *call) route() (e *Endpoint, allow string, err error) {
-	missing := notFound("there is no such path: GET %s/openapi.json lists those there are", Prefix)
+	missing := notFound("there is no such path: GET %s/openapi.json lists those there are; names are 1 to 63 of a-z, 0-9, \".\", \"_\" and \"-\", and begin with a letter or digit", Prefix)
 	path, ok := strings.CutPrefix(c.r.URL.Path, Prefix+"/")
 	if !ok || c.r.URL.RawPath != "" {
 		return nil, "", missing

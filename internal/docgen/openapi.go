@@ -24,8 +24,8 @@ func openapi(root string) ([]byte, error) {
 		path := rest.Prefix + e.Path
 		if paths[path] == nil {
 			paths[path] = schema{}
-			if name, text := pathParam(e.Path); name != "" {
-				paths[path]["parameters"] = []schema{{"name": name, "in": "path", "required": true, "schema": schema{"type": "string"}, "description": text}}
+			if name, pattern, text := pathParam(e.Path); name != "" {
+				paths[path]["parameters"] = []schema{{"name": name, "in": "path", "required": true, "schema": schema{"type": "string", "pattern": pattern}, "description": text}}
 			}
 		}
 		op, err := operation(&e, s)
@@ -88,16 +88,16 @@ func indented(v any) ([]byte, error) {
 }
 
 // pathParam returns the parameter of a path, empty if it has none.
-func pathParam(path string) (name, text string) {
+func pathParam(path string) (name, pattern, text string) {
 	switch {
 	case strings.HasPrefix(path, "/collectors/{id}"):
-		return "id", "The node's name."
+		return "id", rest.NodePattern, "The node's name."
 	case strings.HasPrefix(path, "/history/{id}"):
-		return "id", "The revision's number, as in the history."
+		return "id", rest.RevisionPattern, "The revision's number, as in the history."
 	case strings.Contains(path, "{name}"):
-		return "name", "The object's name."
+		return "name", rest.NamePattern, "The object's name."
 	}
-	return "", ""
+	return "", "", ""
 }
 
 // operationID is the action and what it is done to: listSources, forgetCollector.

@@ -153,7 +153,7 @@ func (s *schemas) property(t reflect.Type, f reflect.StructField, options string
 		out = ref("Int64")
 	}
 	if field == "name" && slices.Contains(objectTypes, t) {
-		out["pattern"] = `^[a-z0-9][a-z0-9._-]{0,62}$`
+		out["pattern"] = rest.NamePattern
 	}
 	if values := words[t.Name()+"."+field]; values != nil {
 		out["enum"] = values
