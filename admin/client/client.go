@@ -141,9 +141,10 @@ type call struct {
 
 // answer is what came back, of 2xx or 304.
 type answer struct {
-	status int
-	etag   string
-	body   []byte
+	status   int
+	etag     string
+	warnings []string
+	body     []byte
 }
 
 // send makes one request. Its error is an *Error (the daemon said no), or an *UnreachableError.
@@ -164,7 +165,7 @@ func (c *Client) send(ctx context.Context, r call) (answer, error) {
 		return answer{}, c.unreachable(err)
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode, etag: resp.Header.Get("ETag")}
+	a := answer{status: resp.StatusCode, etag: resp.Header.Get("ETag"), warnings: warnings(resp.Header)}
 	if a.status == http.StatusNotModified {
 		return a, nil
 	}
@@ -209,4 +210,15 @@ func (c *Client) ask(ctx context.Context, r call, v any) (answer, error) {
 		return a, fmt.Errorf("the answer of %s to %s %s cannot be read (is that lbshipd's admin port?): %w", c.Endpoint(), r.method, root+r.path, err)
 	}
 	return a, nil
+}
+
+// warnings reads the Warning headers: 299 lbshipd "TEXT".
+func warnings(h http.Header) (list []string) {
+	for _, value := range h.Values("Warning") {
+		if _, quoted, ok := strings.Cut(value, `"`); ok {
+			text := strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(strings.TrimSuffix(quoted, `"`))
+			list = append(list, text)
+		}
+	}
+	return list
 }

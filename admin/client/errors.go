@@ -21,7 +21,8 @@ type Error struct {
 	Status int `json:"-"`
 	// Code is gRPC's number: 3 invalid, 5 not found, 6 exists, 7 permission, 8 too
 	// much, 9 still referenced, 10 stale, 13 internal, 14 unavailable, 16 unauthenticated.
-	Code    int      `json:"code"`
+	Code int `json:"code"`
+	// Message is empty if the details say it all.
 	Message string   `json:"message"`
 	Details []Detail `json:"details"`
 
@@ -57,13 +58,16 @@ func (d *Detail) UnmarshalJSON(text []byte) error {
 
 // Error returns the message and, a line each, the details.
 func (e *Error) Error() string {
+	if e.Message == "" && len(e.Details) == 1 {
+		return e.Details[0].String()
+	}
 	var b strings.Builder
 	b.WriteString(e.Message)
+	if e.Message == "" {
+		fmt.Fprintf(&b, "%d things are wrong:", len(e.Details))
+	}
 	for _, d := range e.Details {
-		// One detail that says what the message says is not said twice.
-		if text := d.String(); text != e.Message && !(len(e.Details) == 1 && strings.Contains(e.Message, d.Message)) {
-			b.WriteString("\n  " + text)
-		}
+		b.WriteString("\n  " + d.String())
 	}
 	return b.String()
 }
@@ -107,6 +111,9 @@ func (c *Client) refused(r *call, resp *http.Response, body []byte) error {
 			e.hint = "Is that the admin port or socket of an lbshipd of this version? Give another one with --endpoint."
 			return e
 		}
+	}
+	if len(e.Details) > 0 && strings.HasPrefix(e.Message, e.Details[0].String()) {
+		e.Message = "" // a summary of the details
 	}
 	e.hint = c.hintFor(e.Status, resp.Header.Get("Retry-After"))
 	return e

@@ -19,6 +19,8 @@ type Object struct {
 	Name string
 	JSON json.RawMessage
 	Etag string // empty if it came in a list
+	// Warnings are what is legal but odd, as far as the daemon said so with this object.
+	Warnings []string
 }
 
 // View says how much of an object is wanted.
@@ -75,15 +77,15 @@ func (c *Client) Replace(ctx context.Context, kind config.Kind, name string, bod
 }
 
 // Delete removes an object.
-func (c *Client) Delete(ctx context.Context, kind config.Kind, name string, w Write) error {
-	_, err := c.send(ctx, call{method: http.MethodDelete, path: objectPath(kind, name), query: w.query(), ifMatch: w.IfMatch})
-	return err
+func (c *Client) Delete(ctx context.Context, kind config.Kind, name string, w Write) (warnings []string, err error) {
+	a, err := c.send(ctx, call{method: http.MethodDelete, path: objectPath(kind, name), query: w.query(), ifMatch: w.IfMatch})
+	return a.warnings, err
 }
 
 func (c *Client) object(ctx context.Context, kind config.Kind, name string, r call) (Object, error) {
 	o := Object{Kind: kind, Name: name}
 	a, err := c.ask(ctx, r, &o.JSON)
-	o.Etag = a.etag
+	o.Etag, o.Warnings = a.etag, a.warnings
 	return o, err
 }
 
@@ -93,24 +95,29 @@ var ErrNotModified = errors.New("nothing has changed")
 // maxPages bounds how often a list is asked for its next page.
 const maxPages = 10_000
 
-// List returns all objects of a kind, page by page, by name.
-func (c *Client) List(ctx context.Context, kind config.Kind, v View) ([]Object, error) {
-	items, _, err := c.list(ctx, "/"+kind.Plural(), kind.List(), v.query(), "")
-	if err != nil {
-		return nil, err
-	}
-	return objects(kind, items)
+// Objects is a list of one kind.
+type Objects struct {
+	// Objects are by name.
+	Objects []Object
+	// Rejected are those that cannot be used, and why; some may not be among the Objects.
+	Rejected []config.Rejected
+	// Etag changes with the list; empty if the daemon gives none.
+	Etag string
 }
 
-// ListChanged is List, unless the list is the one of etag: then the error is
-// ErrNotModified. It returns the list's etag, "" if the daemon gives none.
-func (c *Client) ListChanged(ctx context.Context, kind config.Kind, v View, etag string) ([]Object, string, error) {
-	items, etag, err := c.list(ctx, "/"+kind.Plural(), kind.List(), v.query(), etag)
+// List returns all objects of a kind, page by page.
+func (c *Client) List(ctx context.Context, kind config.Kind, v View) (Objects, error) {
+	return c.ListChanged(ctx, kind, v, "")
+}
+
+// ListChanged is List, unless the list is the one of etag: then the error is ErrNotModified.
+func (c *Client) ListChanged(ctx context.Context, kind config.Kind, v View, etag string) (Objects, error) {
+	l, err := c.list(ctx, "/"+kind.Plural(), kind.List(), v.query(), etag)
 	if err != nil {
-		return nil, etag, err
+		return Objects{}, err
 	}
-	list, err := objects(kind, items)
-	return list, etag, err
+	all, err := objects(kind, l.items)
+	return Objects{Objects: all, Rejected: l.rejected, Etag: l.etag}, err
 }
 
 func objects(kind config.Kind, items []json.RawMessage) ([]Object, error) {
@@ -127,36 +134,44 @@ func objects(kind config.Kind, items []json.RawMessage) ([]Object, error) {
 	return list, nil
 }
 
-// list gathers the pages of a list. Its etag holds only if it has one page.
-func (c *Client) list(ctx context.Context, path, field string, query url.Values, etag string) (items []json.RawMessage, newEtag string, err error) {
+// pages is what the pages of a list hold.
+type pages struct {
+	items    []json.RawMessage
+	rejected []config.Rejected
+	etag     string // only if it has one page
+}
+
+// list gathers the pages of a list.
+func (c *Client) list(ctx context.Context, path, field string, query url.Values, etag string) (all pages, err error) {
 	query = maps.Clone(query)
-	for page := 0; ; page++ {
+	for page := 0; page < maxPages; page++ {
 		var body map[string]json.RawMessage
 		a, err := c.ask(ctx, call{method: http.MethodGet, path: path, query: query, ifNoneMatch: etag}, &body)
 		if err != nil {
-			return nil, "", err
+			return pages{}, err
 		}
 		if a.status == http.StatusNotModified {
-			return nil, etag, ErrNotModified
+			return pages{}, ErrNotModified
 		}
-		var some []json.RawMessage
+		var some pages
 		var next string
-		if err := errors.Join(decode(body[field], &some), decode(body["nextPageToken"], &next)); err != nil {
-			return nil, "", fmt.Errorf("the daemon's list of %s: %w", field, err)
+		if err := errors.Join(decode(body[field], &some.items), decode(body["rejected"], &some.rejected), decode(body["nextPageToken"], &next)); err != nil {
+			return pages{}, fmt.Errorf("the daemon's list of %s: %w", field, err)
 		}
-		items = append(items, some...)
-		if next == "" && page == 0 {
-			return items, a.etag, nil
-		}
+		all.items, all.rejected = append(all.items, some.items...), append(all.rejected, some.rejected...)
 		if next == "" {
-			return items, "", nil
+			if page == 0 {
+				all.etag = a.etag
+			}
+			return all, nil
 		}
-		if page == maxPages || next == query.Get("pageToken") {
-			return nil, "", fmt.Errorf("the daemon's list of %s does not end", field)
+		if next == query.Get("pageToken") {
+			break
 		}
 		etag = ""
 		query.Set("pageToken", next)
 	}
+	return pages{}, fmt.Errorf("the daemon's list of %s does not end", field)
 }
 
 // decode is json.Unmarshal to which a field that is not there is its zero value.
@@ -169,6 +184,8 @@ func decode(text json.RawMessage, v any) error {
 
 // Applied is what several changes have done, or would do.
 type Applied struct {
+	DryRun   bool                    `json:"dryRun"`
+	Revision int64                   `json:"revision,omitempty,string"` // of the history; 0: nothing has changed
 	Changes  []config.RevisionChange `json:"changes"`
 	Warnings []Detail                `json:"warnings"`
 }
@@ -187,13 +204,13 @@ func (c *Client) Apply(ctx context.Context, body []byte, prune, dryRun bool) (Ap
 
 // History returns the last changes, newest first.
 func (c *Client) History(ctx context.Context) ([]config.Revision, error) {
-	items, _, err := c.list(ctx, "/history", "revisions", url.Values{}, "")
+	l, err := c.list(ctx, "/history", "revisions", url.Values{}, "")
 	if err != nil {
 		return nil, err
 	}
-	list := make([]config.Revision, len(items))
-	for i := range items {
-		if err := json.Unmarshal(items[i], &list[i]); err != nil {
+	list := make([]config.Revision, len(l.items))
+	for i := range l.items {
+		if err := json.Unmarshal(l.items[i], &list[i]); err != nil {
 			return nil, fmt.Errorf("the daemon's history: %w", err)
 		}
 	}
@@ -222,18 +239,18 @@ type Collector struct {
 
 // CollectorsChanged is to Collectors what ListChanged is to List.
 func (c *Client) CollectorsChanged(ctx context.Context, etag string) ([]Collector, string, error) {
-	items, etag, err := c.list(ctx, "/collectors", "collectors", url.Values{}, etag)
+	l, err := c.list(ctx, "/collectors", "collectors", url.Values{}, etag)
 	if err != nil {
-		return nil, etag, err
+		return nil, "", err
 	}
-	list := make([]Collector, len(items))
-	for i := range items {
-		list[i].JSON = items[i]
-		if err := json.Unmarshal(items[i], &list[i].Collector); err != nil {
+	list := make([]Collector, len(l.items))
+	for i := range l.items {
+		list[i].JSON = l.items[i]
+		if err := json.Unmarshal(l.items[i], &list[i].Collector); err != nil {
 			return nil, "", fmt.Errorf("the daemon's list of collectors: %w", err)
 		}
 	}
-	return list, etag, nil
+	return list, l.etag, nil
 }
 
 // Forget deletes the report of a node that is gone for good.
@@ -268,6 +285,8 @@ type Identity struct {
 	Name string `json:"name"`
 	Via  string `json:"via"` // socket, token
 	Role string `json:"role"`
+	// Version is the daemon's.
+	Version string `json:"version"`
 }
 
 // WhoAmI asks who we are.

@@ -21,11 +21,14 @@ type hintedError struct {
 
 func (e hintedError) Unwrap() error { return e.error }
 
+// Hint says what to do about it.
+func (e hintedError) Hint() string { return e.hint }
+
 // hint returns what to do about err, on a line of its own, or "".
 func hint(err error) string {
-	var h hintedError
-	if errors.As(err, &h) {
-		return "\n  " + h.hint
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		return "\n  " + h.Hint()
 	}
 	return ""
 }

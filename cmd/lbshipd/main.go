@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/ctl"
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/parse"
 	"github.com/lbshipd/lbshipd/sinks/loki"
@@ -60,12 +63,15 @@ func execute(root *cobra.Command) int {
 	if errors.As(err, &exit) {
 		return exit.code
 	}
+	var ended ctl.ExitError
+	if errors.As(err, &ended) {
+		return ended.Code
+	}
 	if errors.As(err, new(failedError)) {
 		return exitFailed
 	}
-	fmt.Fprintln(root.ErrOrStderr(), "lbshipd: "+err.Error()+hint(err))
-	var usage usageError
-	if errors.As(err, &usage) {
+	fmt.Fprintln(root.ErrOrStderr(), "lbshipd: "+screen.Lines(err.Error()+hint(err)))
+	if errors.As(err, new(usageError)) || errors.As(err, new(ctl.UsageError)) {
 		fmt.Fprintln(root.ErrOrStderr(), "See: "+asked.CommandPath()+" --help")
 		return exitUsage
 	}
@@ -86,7 +92,13 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(unknownFlag)
 	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newToken(), newVersion())
+	root.AddCommand(ctl.Commands(ctlOptions())...)
 	return root
+}
+
+// ctlOptions is what the commands that ask a daemon know of this program.
+func ctlOptions() ctl.Options {
+	return ctl.Options{Version: ownVersion(), Sockets: []string{"/run/lbshipd/admin.sock", filepath.Join(defaultDataDir(), "admin.sock"), "data/admin.sock"}}
 }
 
 // noArgs refuses arguments, as wrong usage.

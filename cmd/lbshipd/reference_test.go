@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/ctl"
 )
 
 var update = flag.Bool("update", false, "write docs/command-line.md")
@@ -37,6 +39,13 @@ func reference(root *cobra.Command) string {
 	b.WriteString("# Command line\n\nMade from the commands themselves by `make docs`; do not edit.\n\n" +
 		"Exit codes: 0 done, 1 failed, 2 wrong usage.\n")
 	describe(&b, root)
+	b.WriteString("\n## Which daemon, and as whom\n\nThe commands that ask a daemon take these flags:\n")
+	whoami, _, err := root.Find([]string{"whoami"})
+	if err != nil {
+		panic(err)
+	}
+	_, connection := ctl.SplitFlags(whoami.LocalFlags())
+	writeFlags(&b, connection)
 	return b.String()
 }
 
@@ -48,6 +57,9 @@ func describe(b *strings.Builder, c *cobra.Command) {
 			text = c.Short + "."
 		}
 		fmt.Fprintf(b, "%s\n\n```\n%s\n```\n", strings.TrimSpace(text), c.UseLine())
+		if c.HasExample() {
+			fmt.Fprintf(b, "\n```\n%s\n```\n", unindented(c.Example))
+		}
 		describeFlags(b, c)
 	}
 	for _, sub := range c.Commands() {
@@ -58,11 +70,17 @@ func describe(b *strings.Builder, c *cobra.Command) {
 }
 
 func describeFlags(b *strings.Builder, c *cobra.Command) {
-	if !c.HasLocalFlags() {
-		return
+	own, connection := ctl.SplitFlags(c.LocalFlags())
+	writeFlags(b, own)
+	if connection.HasFlags() {
+		b.WriteString("\nAnd the flags of [which daemon, and as whom](#which-daemon-and-as-whom).\n")
 	}
-	b.WriteString("\n| flag | default | meaning |\n|---|---|---|\n")
-	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+}
+
+// writeFlags writes a table of flags, but --help.
+func writeFlags(b *strings.Builder, flags *pflag.FlagSet) {
+	header := "\n| flag | default | meaning |\n|---|---|---|\n"
+	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Name == "help" {
 			return
 		}
@@ -70,15 +88,16 @@ func describeFlags(b *strings.Builder, c *cobra.Command) {
 		if f.Shorthand != "" {
 			name = "`-" + f.Shorthand + "`, " + name
 		}
-		def := f.DefValue
-		if f.Annotations["default"] != nil {
-			def = f.Annotations["default"][0] // depends on the machine; this says how
-		}
-		if def != "" && def != "[]" {
+		def := ctl.DefaultOf(f)
+		if def != "" {
 			def = "`" + def + "`"
-		} else {
-			def = ""
 		}
-		fmt.Fprintf(b, "| %s | %s | %s |\n", name, def, strings.ReplaceAll(f.Usage, "|", "\\|"))
+		fmt.Fprintf(b, "%s| %s | %s | %s |\n", header, name, def, strings.NewReplacer("|", "\\|", "*", "\\*").Replace(f.Usage))
+		header = ""
 	})
+}
+
+// unindented takes the two blanks away that help begins examples with.
+func unindented(text string) string {
+	return strings.TrimPrefix(strings.ReplaceAll(text, "\n  ", "\n"), "  ")
 }

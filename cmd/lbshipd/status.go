@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbshipd/lbshipd/admin"
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/ctl"
 	"github.com/lbshipd/lbshipd/positions"
 )
 
@@ -30,10 +31,12 @@ type statusOptions struct {
 	address string
 	output  string
 	dataDir string
+	all     bool
 }
 
 func newStatus() *cobra.Command {
 	var o statusOptions
+	var connection *ctl.Connection
 	outputs := []string{"text", "json"}
 	c := &cobra.Command{
 		Use:   "status",
@@ -43,6 +46,9 @@ every record, by source and target. For each row
   read = delivered + filtered + refused + lost + in flight
 holds at all times. AT RISK is what the target has not taken and the source will
 drop some day, and in how long it is likely to begin with that.
+
+With --all it shows all nodes: what each reports of itself and of its targets, and
+what is to be looked at. For that the daemon that --endpoint names is asked.
 
 With --data-dir no daemon is asked: the ledger that is stored there is shown,
 which is without what is in flight.
@@ -56,7 +62,16 @@ was not taken) or if the daemon does not answer, and 2 on wrong usage.`,
 			if !slices.Contains(outputs, o.output) {
 				return usageError{fmt.Errorf("-o %q: want one of %v", o.output, outputs)}
 			}
+			if name := connection.Changed(c); name != "" && !o.all {
+				return usageError{fmt.Errorf("--%s is for --all; the status of one node is asked for with --address", name)}
+			}
 			offline := c.Flags().Changed("data-dir")
+			if o.all && (offline || c.Flags().Changed("address")) {
+				return usageError{errors.New("--all asks the daemon that --endpoint names: leave --address and --data-dir out")}
+			}
+			if o.all {
+				return allStatus(c, &o, connection)
+			}
 			if offline && c.Flags().Changed("address") {
 				return usageError{errors.New("--address asks a daemon and --data-dir asks none: give one of them")}
 			}
@@ -69,7 +84,22 @@ was not taken) or if the daemon does not answer, and 2 on wrong usage.`,
 	c.Flags().StringVar(&o.address, "address", "http://127.0.0.1:9600", "the daemon's admin port: what it was given as --listen")
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "text or json (see docs/metrics.md, /status)")
 	c.Flags().StringVar(&o.dataDir, "data-dir", "", "show the ledger that is stored in this directory, without asking a daemon")
+	c.Flags().BoolVar(&o.all, "all", false, "show all nodes instead of this one")
+	connection = ctl.NewConnection(c, ctlOptions())
 	return c
+}
+
+// allStatus shows all nodes.
+func allStatus(c *cobra.Command, o *statusOptions, connection *ctl.Connection) error {
+	api, err := connection.Client(c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	ok, err := ctl.PrintNodes(c.Context(), c.OutOrStdout(), api, o.output == "json")
+	if err == nil && !ok {
+		err = failedError{}
+	}
+	return err
 }
 
 // liveStatus asks a daemon.

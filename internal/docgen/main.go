@@ -26,6 +26,7 @@ var pages = []page{
 	{"docs/metrics.md", metrics},
 	{"docs/rest.md", restPage},
 	{"admin/rest/openapi.json", openapi},
+	{"cmd/lbshipd/ctl/fields.txt", fieldTexts},
 }
 
 func main() {
