@@ -102,16 +102,19 @@ func (c *call) failure(err error) *failure {
 		switch {
 		case !errors.Is(err, s.err):
 		case s.tell && s.err == config.ErrStale && c.conditional():
-			return preconditionFailed("%v", err)
+			return preconditionFailed("%s", summary(detailsOf(err)))
 		case s.tell:
-			return &failure{status: s.status, Code: s.code, Message: err.Error(), Details: detailsOf(err)}
+			details := detailsOf(err)
+			return &failure{status: s.status, Code: s.code, Message: summary(details), Details: details}
 		default:
 			c.Log.Warn("the API cannot reach what it needs", "request", c.id, "path", c.r.URL.Path, "error", err)
 			return &failure{status: s.status, Code: s.code,
 				Message: config.ErrUnavailable.Error() + " now: try again later; nothing is known of whether a change was made. What runs goes on (the daemon's log says more under request " + c.id + ")"}
 		}
 	}
-	if details := detailsOf(err); len(details) > 0 {
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		details := detailsOf(err)
 		return &failure{status: http.StatusBadRequest, Code: CodeInvalidArgument, Message: summary(details), Details: details}
 	}
 	if !errors.Is(err, errPanicked) {
@@ -121,13 +124,21 @@ func (c *call) failure(err error) *failure {
 		Message: "something went wrong inside; the daemon's log says what under request " + c.id}
 }
 
-// detailsOf returns the Problems of an error.
+// detailsOf returns each thing that an error says: the errors that it joins, and
+// the Problems among them.
 func detailsOf(err error) []Detail {
-	var problems config.Problems
-	if !errors.As(err, &problems) {
-		return nil
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []Detail
+		for _, e := range joined.Unwrap() {
+			out = append(out, detailsOf(e)...)
+		}
+		return out
 	}
-	return details(problems)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return details(problems)
+	}
+	return []Detail{{Message: err.Error()}}
 }
 
 // details writes Problems without the line if the body had none worth telling.
@@ -145,6 +156,9 @@ func details(problems config.Problems) []Detail {
 
 // summary says the first problem, and how many more there are.
 func summary(details []Detail) string {
+	if len(details) == 0 {
+		return "not valid"
+	}
 	first := config.Problem{Object: details[0].Object, Field: details[0].Field, Message: details[0].Message}.String()
 	if more := len(details) - 1; more > 0 {
 		return fmt.Sprintf("%s (and %d more, see details)", first, more)

@@ -32,9 +32,9 @@ type Options struct {
 	// Collectors holds the nodes' reports; nil as for Store.
 	Collectors config.Collectors
 	// Test connects to a target and sends it one marked record. What it returns is the
-	// answer, as JSON: no secret may be in it. It ends when ctx does. The bundle is the
-	// one that the target names, nil if none; files that either names are not read yet.
-	// Nil: targets cannot be tested.
+	// answer, as JSON: a sinks.TestReport. No secret may be in it. It ends when ctx does, in which
+	// auth.From says who asks. The bundle is the one that the target names, nil if none;
+	// the files that either names are not read yet. Nil: targets cannot be tested.
 	Test func(ctx context.Context, t *config.Target, b *config.TLSBundle) any
 	// Log takes one line for each write, and what went wrong inside. Nil: slog.Default.
 	Log *slog.Logger

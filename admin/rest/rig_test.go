@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"github.com/lbshipd/lbshipd/admin/auth"
 	"github.com/lbshipd/lbshipd/admin/rest"
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/sinks"
 )
 
 // rig is an API over HTTP on loopback. Every answer that it gives to send is held
@@ -63,7 +65,7 @@ func newRig(t testing.TB, change func(*rest.Options)) *rig {
 	o := rest.Options{Store: r.store, Collectors: r.store, Version: "1.2.3",
 		Log: slog.New(slog.NewJSONHandler(r.log, nil)),
 		Test: func(_ context.Context, target *config.Target, b *config.TLSBundle) any {
-			return map[string]any{"ok": true, "target": target.Name, "bundle": b != nil, "steps": []any{}}
+			return sinks.TestReport{OK: true, Steps: []sinks.Step{{Name: sinks.StepRecord, OK: true, Message: fmt.Sprintf("%s, bundle %v", target.Name, b != nil)}}}
 		}}
 	if change != nil {
 		change(&o)

@@ -69,7 +69,7 @@ func sharedParameters() schema {
 }
 
 func apiSchemas(root string) (*schemas, error) {
-	c, err := readComments(root, "config", "admin/rest")
+	c, err := readComments(root, "config", "admin/rest", "sinks")
 	if err != nil {
 		return nil, err
 	}

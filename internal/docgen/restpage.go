@@ -96,7 +96,7 @@ func restPage(root string) ([]byte, error) {
 	}
 	out.WriteString("\n## What is answered\n\nThe objects are in [configuration.md](configuration.md). A TLS bundle is answered with these as well:\n\n")
 	fields(&out, "", factProperties(s))
-	for _, name := range []string{"Collector", "UnhealthyComponent", "CollectorTarget", "Rejected", "Applied", "Revision", "RevisionChange", "Whoami", "Error", "Detail"} {
+	for _, name := range []string{"Collector", "UnhealthyComponent", "CollectorTarget", "Rejected", "Applied", "Revision", "RevisionChange", "TestReport", "Step", "Whoami", "Error", "Detail"} {
 		made, ok := s.made[name]
 		if !ok {
 			return nil, fmt.Errorf("there is no schema %s", name)
@@ -119,8 +119,10 @@ func querySketch(e *rest.Endpoint) string {
 
 func bodyText(name string) string {
 	switch name {
-	case "", "OpenAPI", "TestReport":
-		return map[string]string{"": "", "OpenAPI": "the document", "TestReport": "the steps"}[name]
+	case "":
+		return ""
+	case "OpenAPI":
+		return "the document"
 	case "*":
 		return "none"
 	case "Empty":

@@ -11,6 +11,7 @@ import (
 	"github.com/lbshipd/lbshipd/admin/rest"
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sinks"
 )
 
 // schema is a JSON Schema (2020-12) or any other part of an OpenAPI document.
@@ -34,8 +35,6 @@ func newSchemas(c comments) *schemas {
 			"description": "A text that is never shown again: answers have \"(hidden)\" in its place, which means what is stored already when it is sent back."},
 		"Int64": {"type": "string", "pattern": `^-?[0-9]+$`, "description": "A number of 64 bits, as a text."},
 		"Empty": {"type": "object", "additionalProperties": false, "description": "Nothing."},
-		"TestReport": {"type": "object", "additionalProperties": true,
-			"description": "What was tried, step by step, and what came of it."},
 		"OpenAPI": {"type": "object", "required": []string{"openapi", "info", "paths"}, "additionalProperties": true, "description": "An OpenAPI document."},
 	}}
 }
@@ -49,6 +48,7 @@ var words = map[string][]string{
 	"Collector.pipelineHealth":  {"UNSPECIFIED", config.HealthHealthy, config.HealthDegraded, config.HealthUnknown, config.HealthError},
 	"Whoami.role":               {"viewer", "editor", "admin"},
 	"RevisionChange.action":     {"create", "update", "delete"},
+	"Step.name":                 {sinks.StepConfig, sinks.StepDNS, sinks.StepTCP, sinks.StepTLS, sinks.StepHTTP, sinks.StepRELP, sinks.StepRecord},
 	"Source.startAt":            {"end", "beginning"},
 	"RsyslogTarget.protocol":    {"tls", "tcp", "udp", "relp", "relp-tls"},
 	"RsyslogTarget.framing":     {"octet-counting", "newline"},
@@ -212,7 +212,7 @@ var bundleFacts = map[string]string{
 // all makes every schema that an endpoint names.
 func (s *schemas) all() error {
 	answers := []reflect.Type{reflect.TypeFor[config.Config](), reflect.TypeFor[rest.Error](), reflect.TypeFor[rest.Applied](),
-		reflect.TypeFor[rest.RevisionList](), reflect.TypeFor[rest.CollectorList](), reflect.TypeFor[rest.Whoami](), reflect.TypeFor[config.Rejected]()}
+		reflect.TypeFor[rest.RevisionList](), reflect.TypeFor[rest.CollectorList](), reflect.TypeFor[rest.Whoami](), reflect.TypeFor[config.Rejected](), reflect.TypeFor[sinks.TestReport]()}
 	for _, t := range append(slices.Clone(objectTypes), answers...) {
 		if err := s.object(t); err != nil {
 			return err
