@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,7 +126,7 @@ func (c *call) failure(err error) *failure {
 // detailsOf returns each thing that an error says: the errors that it joins, and
 // the Problems among them.
 func detailsOf(err error) []Detail {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {
 		var out []Detail
 		for _, e := range joined.Unwrap() {
 			out = append(out, detailsOf(e)...)
@@ -174,7 +173,7 @@ func (f *failure) write(w http.ResponseWriter) {
 	if body.Details == nil {
 		body.Details = []Detail{}
 	}
-	text, err := json.Marshal(body)
+	text, err := marshal(body)
 	if err != nil { // three texts and a number: cannot be
 		text = []byte(`{"code":13,"message":"the error cannot be written","details":[]}`)
 	}

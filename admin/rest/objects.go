@@ -199,7 +199,7 @@ func (c *call) writeOne(change config.Change) (reply, error) {
 		return out, nil
 	}
 	for _, made := range written.Revision.Changes {
-		if made.Action == "create" && !change.Create {
+		if made.Action == "create" && c.r.Method == http.MethodPut {
 			out.status = http.StatusCreated // RFC 9110 section 9.3.4
 		}
 	}

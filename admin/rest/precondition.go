@@ -3,7 +3,6 @@ package rest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -142,7 +141,7 @@ func (c *call) unlessKnown(out reply) (reply, error) {
 // tagged gives an answer an ETag made of its body and of what else tells two of them
 // apart: a secret that has changed is not seen in the body.
 func (c *call) tagged(body any, more ...string) (reply, error) {
-	text, err := json.Marshal(body)
+	text, err := marshal(body)
 	if err != nil {
 		return reply{}, err
 	}
@@ -152,5 +151,5 @@ func (c *call) tagged(body any, more ...string) (reply, error) {
 		h.Write([]byte{0})
 		h.Write([]byte(m))
 	}
-	return c.unlessKnown(reply{etag: hex.EncodeToString(h.Sum(nil)[:16]), body: json.RawMessage(text)})
+	return c.unlessKnown(reply{etag: hex.EncodeToString(h.Sum(nil)[:16]), body: text})
 }

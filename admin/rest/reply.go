@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -34,13 +35,23 @@ func (out reply) write(w http.ResponseWriter, log *slog.Logger) {
 	text, ok := out.body.(json.RawMessage)
 	if !ok {
 		var err error
-		if text, err = json.Marshal(out.body); err != nil {
+		if text, err = marshal(out.body); err != nil {
 			log.Error("writing an answer of the API", "error", err)
 			(&failure{status: http.StatusInternalServerError, Code: CodeInternal, Message: "the answer cannot be written; the daemon's log says why"}).write(w)
 			return
 		}
 	}
 	send(w, out.status, text)
+}
+
+// marshal writes JSON with <, > and & as they are: it is not for HTML, and regular
+// expressions are to be read.
+func marshal(v any) (json.RawMessage, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return out.Bytes(), err
 }
 
 // send writes JSON and ends it with a line break, for terminals.
