@@ -199,19 +199,32 @@ func (s *scene) repeats() {
 	}
 }
 
-// mustBeTail finds truncated records behind which others of the same file arrived.
+// mustBeTail finds truncated records behind which others of the same file arrived. Of
+// Loki's, others of the same stream, that is of the same level: a request that was too
+// large is sent in parts, and where a part was stored and no answer came before the
+// daemon died, what is read again of the rest is gone with the truncation.
 func (b *book) mustBeTail(l *ledger, target string, missing []int) {
 	s := l.at[target]
-	last := map[int32]int{} // by file, the last that arrived
+	type stream struct {
+		gen  int32
+		rank uint8
+	}
+	of := func(n int) stream {
+		if target == "loki" {
+			return stream{l.records[n].gen, l.records[n].rank}
+		}
+		return stream{gen: l.records[n].gen}
+	}
+	last := map[stream]int{} // the last that arrived
 	for n := range l.records {
 		if s.times[n] > 0 {
-			last[l.records[n].gen] = n
+			last[of(n)] = n
 		}
 	}
 	var holes []int
 	ranks := map[uint8]int{}
 	for _, n := range missing {
-		if n < last[l.records[n].gen] {
+		if n < last[of(n)] {
 			holes = append(holes, n)
 			ranks[l.records[n].rank]++
 		}
@@ -219,7 +232,7 @@ func (b *book) mustBeTail(l *ledger, target string, missing []int) {
 	if len(holes) > 0 {
 		g := l.gens[l.records[holes[0]].gen]
 		b.findLocked("lost", "%s lacks %s %s, and has what is behind in the same file (by level: %v; the first is in file %d, which was there from %.3f to %.3f: %s, and arrived up to %d)",
-			target, l.name, runs(holes), ranks, l.records[holes[0]].gen, g.made.Sub(b.began).Seconds(), g.ended.Sub(b.began).Seconds(), g.how, last[l.records[holes[0]].gen])
+			target, l.name, runs(holes), ranks, l.records[holes[0]].gen, g.made.Sub(b.began).Seconds(), g.ended.Sub(b.began).Seconds(), g.how, last[of(holes[0])])
 	}
 }
 
