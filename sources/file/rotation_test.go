@@ -182,7 +182,8 @@ func TestCopytruncateUnderLoad(t *testing.T) {
 				return len(texts) > 0 && strings.HasPrefix(texts[len(texts)-1], last)
 			})
 			got := count(t, r, l.next)
-			if got.duplicated > 0 || got.torn > 0 || r.gapCount() != rotations {
+			// On a machine that is busy for so long, two truncations may look like one.
+			if got.duplicated > 0 || got.torn > 0 || r.gapCount() > rotations || 2*r.gapCount() < rotations {
 				t.Errorf("of %d lines: %+v; %d gaps for %d truncations: %v", l.next, got, r.gapCount(), rotations, r.gaps)
 			}
 			// 50 lines a millisecond, and a look every 20 ms; a busy machine is slower.
