@@ -11,6 +11,7 @@ import (
 // rescan lists the directories and takes up what is new.
 func (j *journal) rescan(first bool) {
 	now := j.now()
+	j.unborn = false
 	seen := map[fileKey]bool{}
 	for _, path := range j.dirs.list(now) {
 		if key, ok := j.found(path, now, first); ok {
@@ -46,6 +47,7 @@ func (j *journal) found(path string, now time.Time, first bool) (fileKey, bool) 
 	f, err := openFile(path)
 	if err != nil {
 		j.cannotOpen(path, now, err)
+		j.awaitHeader(path, st, now)
 		return key, false
 	}
 	delete(j.failing, path)
@@ -104,6 +106,17 @@ func (j *journal) cannotOpen(path string, now time.Time, err error) {
 	}
 	j.tell(path, 0, reason, err)
 	j.failing[path] = time.Time{}
+}
+
+// awaitHeader holds everything back while a file is empty: its writer has made it
+// and is about to write its header and first entries, which come before all that it
+// writes elsewhere then. A file that stays empty holds nothing back for more than rescanAfter.
+func (j *journal) awaitHeader(path string, st fs.FileInfo, now time.Time) {
+	since := j.failing[path]
+	if st.Size() > 0 || since.IsZero() || now.Sub(since) >= rescanAfter {
+		return
+	}
+	j.unborn, j.dirs.next = true, now
 }
 
 // take adds a new file and finds its place in it.

@@ -47,6 +47,8 @@ type journal struct {
 	folders  map[string]*folder
 	fresh    bool  // there are files that missed has not looked at
 	hidden   bool  // there are files that may not be read: numbers are missing for that
+	follows  bool  // what is written while it is read is given too
+	unborn   bool  // a file is being made and has no header yet
 	seam     *seam // entries are known to be missing behind the last one
 	ioErr    error // why the last look at a file could not be taken
 }
@@ -107,10 +109,14 @@ func (j *journal) begin(from *location) (*sources.GapError, error) {
 
 // refresh learns what was written since, so that next has something to give.
 func (j *journal) refresh() {
-	j.torn, j.ioErr = false, nil
+	j.ioErr = nil
 	if j.dirs.changed(j.now()) {
 		j.rescan(false)
 	}
+	if j.unborn && j.follows {
+		return // what would be given now may be younger than the first entries of that file
+	}
+	j.torn = false
 	live := j.look()
 	// What is seen to be published now has no older sibling that a second look,
 	// at all files there are, does not see.

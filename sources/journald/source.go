@@ -136,6 +136,7 @@ func (s *Source) Open(pos record.Position) (sources.Reader, error) {
 		from = &loc
 	}
 	j := s.journal(s.matcher)
+	j.follows = true
 	gap, err := j.begin(from)
 	if err != nil {
 		j.close()
