@@ -57,6 +57,7 @@ func lines(recs []got) map[string]bool {
 
 // TestTruncatedAnywhere: what lies before the cut is still read.
 func TestTruncatedAnywhere(t *testing.T) {
+	t.Parallel()
 	for _, compact := range []bool{false, true} {
 		path, whole := smallJournal(t, compact, 300)
 		recs, skipped := readDamaged(t, path, nil)
@@ -102,6 +103,7 @@ func entriesBefore(b []byte, cut uint64) (list []uint64) {
 
 // TestBitFlips: no panic, no hang, and what one flip does not touch is read.
 func TestBitFlips(t *testing.T) {
+	t.Parallel()
 	for _, compact := range []bool{false, true} {
 		path, whole := smallJournal(t, compact, 200)
 		recs, _ := readDamaged(t, path, nil)
@@ -135,6 +137,7 @@ func TestBitFlips(t *testing.T) {
 }
 
 func TestHeaderDamage(t *testing.T) {
+	t.Parallel()
 	path, whole := smallJournal(t, true, 100)
 	rnd := rand.New(rand.NewSource(3))
 	for range 120 {
@@ -152,6 +155,7 @@ func TestHeaderDamage(t *testing.T) {
 
 // TestLoops: chains that bite their own tail end.
 func TestLoops(t *testing.T) {
+	t.Parallel()
 	path, whole := smallJournal(t, false, 300)
 	le := binary.LittleEndian
 	for off := uint64(headerMaxSize); off+16 < uint64(len(whole)); {
@@ -189,6 +193,7 @@ func nextArray(b []byte, off uint64) uint64 {
 
 // TestAbsurdSizes: a size in the file is never believed.
 func TestAbsurdSizes(t *testing.T) {
+	t.Parallel()
 	path, whole := smallJournal(t, false, 50)
 	le := binary.LittleEndian
 	for off := uint64(headerMaxSize); off+16 < uint64(len(whole)); off += (le.Uint64(whole[off+8:]) + 7) &^ 7 {
@@ -210,6 +215,7 @@ func TestAbsurdSizes(t *testing.T) {
 
 // TestBombs: payloads that claim to inflate beyond the limit are skipped.
 func TestBombs(t *testing.T) {
+	t.Parallel()
 	z := &inflater{limit: 1 << 20}
 	big := bytes.Repeat([]byte("MESSAGE=aaaaaaaa"), 1<<17) // 2 MiB
 	for _, kind := range []byte{compressedXZ, compressedLZ4, compressedZstd} {
@@ -228,6 +234,7 @@ func TestBombs(t *testing.T) {
 }
 
 func TestLongMessagesAreCut(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var export []byte
 	for i, n := range []int{70_000, 300_000, 16 << 20, 16<<20 + 1} {
@@ -253,6 +260,7 @@ func TestLongMessagesAreCut(t *testing.T) {
 
 // TestTruncatedUnderUs: libsystemd dies of SIGBUS here.
 func TestTruncatedUnderUs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := fabricate(t, dir, "system.journal", 5000, 0, testbed.JournalLayout{Compact: true})
 	skipped := counts{}
@@ -274,6 +282,7 @@ func TestTruncatedUnderUs(t *testing.T) {
 
 // TestZeroedHashTables: matches are found by looking at every entry.
 func TestBrokenHashTable(t *testing.T) {
+	t.Parallel()
 	path, whole := smallJournal(t, false, 200)
 	want, _ := readDamaged(t, path, []string{"unit3"})
 	b := bytes.Clone(whole)

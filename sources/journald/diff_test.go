@@ -9,6 +9,7 @@ import (
 )
 
 func TestExportEqualsJournalctl(t *testing.T) {
+	t.Parallel()
 	for name, layout := range layouts() {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -45,6 +46,7 @@ func TestExportEqualsJournalctl(t *testing.T) {
 }
 
 func TestMergeEqualsJournalctl(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 50 {
 		fabricate(t, dir, fmt.Sprintf("f%02d.journal", i), 60, int64(i*137), testbed.JournalLayout{Compact: i%2 == 0, Compress: i%3 == 0})

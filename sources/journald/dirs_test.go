@@ -10,6 +10,7 @@ import (
 // A path that exists and cannot be watched must neither hang the reader nor
 // stay unsaid.
 func TestDirectoryThatIsNone(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -38,6 +39,7 @@ func TestDirectoryThatIsNone(t *testing.T) {
 }
 
 func TestInspectMissingDirectory(t *testing.T) {
+	t.Parallel()
 	for _, dirs := range [][]string{{"missing"}, {".", "missing"}} {
 		for i, dir := range dirs {
 			dirs[i] = filepath.Join(t.TempDir(), dir)

@@ -73,6 +73,7 @@ func between(t *testing.T, gap *sources.GapError, before, after int64) {
 // What journald has vacuumed while nobody read is counted exactly, users' files
 // and journald's own entries included.
 func TestVacuumedEntriesAreCountedExactly(t *testing.T) {
+	t.Parallel()
 	for name, users := range map[string][]uint32{"one file": nil, "users' files": {1500, 1501}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

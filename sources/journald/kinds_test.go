@@ -14,6 +14,7 @@ import (
 )
 
 func TestEveryKindOfFile(t *testing.T) {
+	t.Parallel()
 	for _, compress := range []byte{0, compressedXZ, compressedLZ4, compressedZstd} {
 		for _, compact := range []bool{false, true} {
 			for _, keyed := range []bool{false, true} {
@@ -39,6 +40,7 @@ func TestEveryKindOfFile(t *testing.T) {
 }
 
 func TestJSONAndCat(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 400, 0, testbed.JournalLayout{Compact: true, Compress: true})
 	sameOutput(t, inspect(t, InspectOptions{Directories: []string{dir}, Output: "cat"}), journalctl(t, "-D", dir, "-o", "cat"))
@@ -69,6 +71,7 @@ func parseJSON(t testing.TB, b []byte) (objects []map[string]any) {
 }
 
 func TestJSONThreshold(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var export []byte
 	for i, n := range []int{4086, 4087, 4088, 4089, 5000} {
@@ -88,6 +91,7 @@ func TestJSONThreshold(t *testing.T) {
 }
 
 func TestUnitNamesAsJournalctlTakesThem(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"foo": "foo.service", "foo.socket": "foo.socket", "foo.bar": "foo.bar.service", "a@b": "a@b.service",
 		"/home/x": "home-x.mount", "/dev/sda1": "dev-sda1.device", "foo*": "foo*", "fo o": `fo\x20o.service`,
@@ -100,6 +104,7 @@ func TestUnitNamesAsJournalctlTakesThem(t *testing.T) {
 }
 
 func TestGlobs(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		pattern, s string
 		want       bool

@@ -54,6 +54,7 @@ func startOf(t *testing.T, in sources.Input) sources.Reader {
 // TestFollowThroughRotationAndVacuum writes from two users' worth of streams
 // while files are rotated and vacuumed: every line once, in order.
 func TestFollowThroughRotationAndVacuum(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir, Units: []string{"foo", "b*"}}, StartAt: "end"}
 	r := startOf(t, inputOf(t, src, nil))
@@ -94,6 +95,7 @@ func TestFollowThroughRotationAndVacuum(t *testing.T) {
 }
 
 func TestLatencyAndIdleCost(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir}, StartAt: "end"}
 	r := startOf(t, inputOf(t, src, nil))
@@ -133,6 +135,7 @@ func TestLatencyAndIdleCost(t *testing.T) {
 }
 
 func TestKilledReaderGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir, Identifiers: []string{"app"}}, StartAt: "end"}
 	in := inputOf(t, src, nil)
@@ -167,6 +170,7 @@ func TestKilledReaderGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestVacuumWhileNobodyReads(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir}, StartAt: "beginning"}
 	in := inputOf(t, src, nil)
@@ -201,6 +205,7 @@ func TestVacuumWhileNobodyReads(t *testing.T) {
 }
 
 func TestFilesThatAppearAndVanish(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	src := config.Source{Journald: &config.JournaldSource{Directory: dir}}
 	r := open(t, inputOf(t, src, nil), "")
@@ -225,6 +230,7 @@ func TestFilesThatAppearAndVanish(t *testing.T) {
 // merge gives all of them in the order in which journald took them, while it
 // writes.
 func TestOrderAcrossUserFiles(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	src := config.Source{Journald: &config.JournaldSource{Directory: j.Dir, Identifiers: []string{"w0", "w1", "w2"}}, StartAt: "end"}
 	r := startOf(t, inputOf(t, src, nil))
@@ -263,6 +269,7 @@ func TestOrderAcrossUserFiles(t *testing.T) {
 
 // TestFileRewrittenInPlace: what a copy over a journal file brings is read.
 func TestFileRewrittenInPlace(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := fabricate(t, dir, "a.journal", 50, 0, testbed.JournalLayout{Compact: true})
 	r := open(t, inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: dir}}, nil), "")

@@ -14,6 +14,7 @@ import (
 // numbers of their own (as journald's flush of /run to /var leaves them), are
 // shown once.
 func TestSameEntriesInSeveralFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := fabricate(t, dir, "a.journal", 200, 0, testbed.JournalLayout{Compact: true})
 	b, err := os.ReadFile(path)
@@ -35,6 +36,7 @@ func TestSameEntriesInSeveralFiles(t *testing.T) {
 // TestFenceHoldsEntriesBack: an entry above the fence waits for the next look,
 // because an older one may be in a file that was looked at before it.
 func TestFenceHoldsEntriesBack(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var paths []string
 	for i := range 2 {

@@ -18,6 +18,7 @@ import (
 //
 //	CGO_ENABLED=1 go test -tags sdjournal ./sources/journald/
 func TestEqualsLibsystemd(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 5 {
 		fabricate(t, dir, fmt.Sprintf("f%d.journal", i), 600, int64(i*250), testbed.JournalLayout{Compact: i%2 == 0, Compress: i%2 == 1, Unkeyed: i == 3})

@@ -138,6 +138,7 @@ func clone(b *record.Batch, r *record.Record) got {
 }
 
 func TestRecordsHoldWhatJournalctlShows(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 2500, 0, testbed.JournalLayout{Compact: true, Compress: true})
 	want := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
@@ -201,6 +202,7 @@ func checkRecord(t *testing.T, g *got, w *exported) {
 }
 
 func TestAllFields(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 300, 0, testbed.JournalLayout{})
 	want := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
@@ -230,6 +232,7 @@ func TestAllFields(t *testing.T) {
 }
 
 func TestMinLevelIsThatOfJournalctl(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 1000, 0, testbed.JournalLayout{Compact: true})
 	want := parseExport(t, journalctl(t, "-D", dir, "-o", "export", "-p", "warning"))
@@ -253,6 +256,7 @@ func TestMinLevelIsThatOfJournalctl(t *testing.T) {
 func first(s string, _ bool) string { return s }
 
 func TestFilteredAreCounted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 500, 0, testbed.JournalLayout{Compact: true})
 	src := config.Source{Journald: &config.JournaldSource{Directory: dir}, MinLevel: record.LevelEmergency, LogFormat: "raw"}
@@ -268,6 +272,7 @@ func TestFilteredAreCounted(t *testing.T) {
 }
 
 func TestHeadersAreShared(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var export []byte
 	for i := range 100 {

@@ -17,6 +17,7 @@ import (
 )
 
 func TestResumeAtEveryCursor(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 3 {
 		fabricate(t, dir, fmt.Sprintf("f%d.journal", i), 40, int64(i*300), testbed.JournalLayout{Compact: true})
@@ -60,6 +61,7 @@ func TestResumeAtEveryCursor(t *testing.T) {
 // one that is told a position behind it must not go back to it: everything
 // between the two would be sent again.
 func TestUntilBehindTheReaderIsNeverReached(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 300, 0, testbed.JournalLayout{Compact: true})
 	all := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
@@ -81,6 +83,7 @@ func TestUntilBehindTheReaderIsNeverReached(t *testing.T) {
 }
 
 func TestUntilStopsThere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 3000, 0, testbed.JournalLayout{Compact: true})
 	all := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
@@ -109,6 +112,7 @@ func TestUntilStopsThere(t *testing.T) {
 }
 
 func TestVacuumedPosition(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	fabricate(t, dir, "system.journal", 100, 0, testbed.JournalLayout{Compact: true})
 	all := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
@@ -163,6 +167,7 @@ func TestVacuumedPosition(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
+	t.Parallel()
 	for name, src := range map[string]config.Source{
 		"no section": {},
 		"match":      {Journald: &config.JournaldSource{Matches: []string{"nonsense"}}},
@@ -177,6 +182,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestStartAtEnd(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	src := config.Source{Journald: &config.JournaldSource{Directory: dir}, StartAt: "end"}
 	in := inputOf(t, src, nil)
@@ -194,6 +200,7 @@ func TestStartAtEnd(t *testing.T) {
 }
 
 func TestManyFilesWithFewDescriptors(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	one := fabricate(t, dir, "seed.journal", 30, 0, testbed.JournalLayout{Compact: true})
 	bytesOf, err := os.ReadFile(one)

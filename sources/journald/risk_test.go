@@ -17,6 +17,7 @@ import (
 
 // journald says at its start which limits it works with: ours are the same.
 func TestLimitsAreThoseThatJournaldNames(t *testing.T) {
+	t.Parallel()
 	for name, conf := range map[string][]string{
 		"defaults":     nil,
 		"max use":      {"SystemMaxUse=40M"},
@@ -82,20 +83,21 @@ func TestRiskPredictsVacuuming(t *testing.T) {
 	}
 }
 
-// steadily writes 1.2 MB/s or so.
+// steadily writes 400 entries a second; what a busy machine has delayed follows at once.
 func steadily(t *testing.T, j *testbed.Journald, stop, done chan struct{}) {
 	defer close(done)
 	n := j.Native(t)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for i := 0; ; i++ {
+	began := time.Now()
+	for i := 0; ; {
 		select {
 		case <-stop:
 			return
 		case <-tick.C:
 		}
-		for k := range 4 {
-			text := strings.Repeat(fmt.Sprintf("%x.", i*4+k), 300)
+		for due := int(time.Since(began) / (2500 * time.Microsecond)); i < due; i++ {
+			text := strings.Repeat(fmt.Sprintf("%x.", i), 300)
 			n.Send(testbed.Field{Name: "MESSAGE", Value: text[:400]})
 		}
 	}
@@ -173,6 +175,7 @@ func foretell(t *testing.T, s *Source, paths []string, i int) []prediction {
 // What lies behind the position is counted, and a journal that no journald of
 // this machine keeps is dropped at a time that nobody knows.
 func TestRiskCountsWhatLiesBehind(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 3 {
 		fabricate(t, dir, fmt.Sprintf("f%d.journal", i), 500, int64(i)*1_000_000, testbed.JournalLayout{Compact: true})
@@ -206,6 +209,7 @@ func TestRiskCountsWhatLiesBehind(t *testing.T) {
 }
 
 func TestKeepingIsReadAsSystemdReadsIt(t *testing.T) {
+	t.Parallel()
 	etc, lib := t.TempDir(), t.TempDir()
 	for path, text := range map[string]string{
 		etc + "/journald.conf":                "[Journal]\nSystemMaxUse=1G\nSystemMaxFiles=7\nMaxRetentionSec=1month\n",

@@ -27,6 +27,7 @@ func readSince(t *testing.T, in sources.Input, at time.Time) []got {
 
 // Several files with entries of the same times: exactly what is not older.
 func TestSeekFindsTheFirstEntryOfATime(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i := range 3 {
 		fabricate(t, dir, fmt.Sprintf("f%d.journal", i), 200, int64(i*50_300), testbed.JournalLayout{Compact: i > 0})
@@ -64,6 +65,7 @@ func TestSeekFindsTheFirstEntryOfATime(t *testing.T) {
 
 // In the journal of a real journald, rotated and with files of users, while it writes.
 func TestSeekAgreesWithJournalctlSince(t *testing.T) {
+	t.Parallel()
 	j := testbed.StartJournald(t)
 	in := inputOf(t, config.Source{Journald: &config.JournaldSource{Directory: j.Dir, Identifiers: []string{"w0", "w1"}}}, nil)
 	w0, w1 := j.Stdout(t, "w0", "", 6), j.StdoutAs(t, 1500, "w1", "", 6)
@@ -94,6 +96,7 @@ func TestSeekAgreesWithJournalctlSince(t *testing.T) {
 // was empty, not there at all, or full at that moment (otel-arrow 3395: start
 // at the end never follows).
 func TestStartAtEndFollows(t *testing.T) {
+	t.Parallel()
 	for name, before := range map[string]int{"empty": 0, "full": 500} {
 		t.Run(name, func(t *testing.T) {
 			j := testbed.StartJournald(t)
