@@ -16,6 +16,7 @@ import (
 // again as what it was, while the daemon runs: each line is there once, with its
 // time and labels.
 func TestRefusedLinesAreKeptAndSentAgain(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{Limits: map[string]string{"max_line_size": "1KB",
 		"reject_old_samples": "true", "reject_old_samples_max_age": "2h"}})
 	dir, data := t.TempDir(), t.TempDir()

@@ -19,6 +19,7 @@ import (
 // lost; Loki holds each record once, for each has a time of its own; rsyslog
 // may hold what was unconfirmed twice, in whole runs.
 func TestKilledAtRandomLosesNothing(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	siem, bundle := mtls(t, "gtls")
 	logs, data := t.TempDir(), t.TempDir()
@@ -131,6 +132,7 @@ func missing(have map[int]int, total int) string {
 
 // inspect journal prints what journalctl prints, through the binary.
 func TestInspectJournalPrintsWhatJournalctlPrints(t *testing.T) {
+	t.Parallel()
 	journal := testbed.StartJournald(t)
 	for _, unit := range []string{"alpha.service", "beta.service"} {
 		s := journal.Stdout(t, unit[:4], unit, 5)

@@ -17,6 +17,7 @@ import (
 // The ledger survives SIGKILLs under a writer that rotates its file and a Loki
 // that fails: in the end each line is in it once, whatever was sent twice.
 func TestLedgerIsExactAfterKills(t *testing.T) {
+	t.Parallel()
 	var failed atomic.Int64
 	loki := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

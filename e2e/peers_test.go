@@ -86,6 +86,7 @@ func lokiLines(t *testing.T, loki *testbed.Loki) (lines []string) {
 // grafana/alloy 2194 and 4728: one dead endpoint stops the others. The dead
 // one here is dead for many times what its queue holds.
 func TestOneDeadEndpointDoesNotStopTheOther(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	siem, bundle := mtls(t, "gtls")
 	url, alive, asked := deadLoki(t, loki)
@@ -124,6 +125,7 @@ tlsBundles:
 // opentelemetry-collector-contrib 45120 and 46945: the checkpoint moves while
 // the exporter is down. Here it must stay, over a stop in good order as well.
 func TestPositionsDoNotMoveWhileTheTargetIsDown(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	url, alive, asked := deadLoki(t, loki)
 	logs, data := t.TempDir(), t.TempDir()
@@ -181,6 +183,7 @@ targets: [{name: down, queueBytes: 1MiB, loki: {url: %q}}]
 
 // grafana/alloy 7112: what was read and not sent is skipped after a SIGKILL.
 func TestUnsentEntriesSurviveSIGKILL(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	url, alive, asked := deadLoki(t, loki)
 	logs, data := t.TempDir(), t.TempDir()
@@ -218,6 +221,7 @@ targets: [{name: down, loki: {url: %q}}]
 // loki 1199: a 400 for one line drops the whole batch. Only the line that Loki
 // refuses is missing, and the ledger says which rule it broke.
 func TestARefusedLineDoesNotTakeItsBatchAlong(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	logs, data := t.TempDir(), t.TempDir()
 	conf := write(t, filepath.Join(t.TempDir(), "lbshipd.yaml"), fmt.Sprintf(`
@@ -241,6 +245,7 @@ targets: [{name: loki, loki: {url: %q}}]
 // vector 22143: "how much did I lose?" The ledger says it to the byte, and so
 // does a record in the stream itself.
 func TestTheLedgerSaysHowMuchWasLost(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	logs, data := t.TempDir(), t.TempDir()
 	conf := write(t, filepath.Join(t.TempDir(), "lbshipd.yaml"), fmt.Sprintf(`

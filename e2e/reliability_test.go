@@ -11,6 +11,7 @@ import (
 
 // Every test that docs/reliability.md names is there, in the file it names.
 func TestTestsNamedInReliabilityExist(t *testing.T) {
+	t.Parallel()
 	root := ".."
 	page, err := os.ReadFile(filepath.Join(root, "docs", "reliability.md"))
 	if err != nil {

@@ -26,6 +26,7 @@ targets:
 }
 
 func TestChangedFileTakesEffectWithoutARestart(t *testing.T) {
+	t.Parallel()
 	for name, swap := range map[string]func(t *testing.T, conf, text string){
 		"written in place": func(t *testing.T, conf, text string) { write(t, conf, text) },
 		"swapped by rename": func(t *testing.T, conf, text string) {
@@ -96,6 +97,7 @@ func swapConfigMap(t *testing.T, conf, text string) {
 }
 
 func TestBrokenFileLeavesTheRunningConfiguration(t *testing.T) {
+	t.Parallel()
 	logs, conf := t.TempDir(), filepath.Join(t.TempDir(), "lbshipd.yaml")
 	write(t, conf, consoleConfig(logs, "info"))
 	d := start(t, nil, "--config", conf, "--data-dir", t.TempDir())
@@ -128,6 +130,7 @@ func TestBrokenFileLeavesTheRunningConfiguration(t *testing.T) {
 }
 
 func TestBrokenFileAtTheStartIsAnError(t *testing.T) {
+	t.Parallel()
 	conf := write(t, filepath.Join(t.TempDir(), "lbshipd.yaml"), "sources:\n  - name: x\n    file: {}\n")
 	code, _, stderr := lbshipd(t, "run", "--config", conf, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0")
 	if code != 1 || !strings.Contains(stderr, `lbshipd.yaml:3: source "x": file.paths`) {
@@ -136,6 +139,7 @@ func TestBrokenFileAtTheStartIsAnError(t *testing.T) {
 }
 
 func TestCheckTellsEveryErrorAtOnce(t *testing.T) {
+	t.Parallel()
 	conf := write(t, filepath.Join(t.TempDir(), "bad.yaml"), `sources:
   - name: app
     file: {paths: ["/var/log/*.log"]}
@@ -169,6 +173,7 @@ targets:
 }
 
 func TestRestartRepeatsAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	logs, data, conf := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "lbshipd.yaml")
 	write(t, conf, consoleConfig(logs, "info"))
 	log := filepath.Join(logs, "a.log")
@@ -221,6 +226,7 @@ func TestRestartRepeatsAndLosesNothing(t *testing.T) {
 }
 
 func TestServiceManagerIsToldWhatGoesOn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {

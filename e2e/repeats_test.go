@@ -12,6 +12,7 @@ import (
 // Equal lines that carry no time are all there in Loki, which keeps one of
 // those that have the same stream, time and text.
 func TestEqualLinesAllArriveAtLoki(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	dir := t.TempDir()
 	const n = 10000

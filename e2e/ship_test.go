@@ -31,6 +31,7 @@ func mtls(t *testing.T, protocol string) (*testbed.Rsyslog, string) {
 // Loki and a real rsyslog over mutual TLS out; each record once, with its level,
 // labels and time, in order; minLevel changed while it runs.
 func TestShipsEverythingOnceToLokiAndRsyslog(t *testing.T) {
+	t.Parallel()
 	journal := testbed.StartJournald(t)
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	siem, bundle := mtls(t, "gtls")

@@ -15,6 +15,7 @@ import (
 // meanwhile, and the daemon is killed again and again: with a spool every record
 // arrives all the same, those of each source in order.
 func TestSpoolOutlivesDeletedSources(t *testing.T) {
+	t.Parallel()
 	journal := testbed.StartJournald(t)
 	siem, bundle := mtls(t, "gtls")
 	logs, data := t.TempDir(), t.TempDir()
@@ -55,7 +56,9 @@ tlsBundles:
 
 	d := start(t, nil, "--config", conf, "--data-dir", data)
 	more(200)
-	siem.Wait(t, 2*written)
+	await(t, "all to be confirmed", func() bool { // what is not is sent again, and in the spool until then
+		return d.metric(`lbshipd_target_delivered_records_total{target="siem"}`) == fmt.Sprint(2*written)
+	})
 	arrived := written
 	siem.Stop()
 	for range 4 {

@@ -15,6 +15,7 @@ import (
 // beginning, from a time, or from now on, each line once; the target that was there notices
 // nothing; a restart begins nothing anew.
 func TestAddedTargetsStartWhereStartAtSays(t *testing.T) {
+	t.Parallel()
 	journal := testbed.StartJournald(t)
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	servers := map[string]*testbed.Rsyslog{}

@@ -170,6 +170,7 @@ targets:
 // Targets that come and go, labels that change and kills in between, while
 // files are rotated: every target is given every line, in each writer's order.
 func TestStormOfReloadsLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name           string
 		glob           string

@@ -73,6 +73,7 @@ func newMoody(t *testing.T, loki *testbed.Loki) *moody {
 // was given first. That also goes for lines that carry no time, equal ones among
 // them, and both targets have them with the same one.
 func TestKilledAtRandomRepeatsNothingInLoki(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	journal := testbed.StartJournald(t)
 	one, two := newMoody(t, loki), newMoody(t, loki)

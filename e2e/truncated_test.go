@@ -11,6 +11,7 @@ import (
 
 // A line above maxLineBytes arrives cut, counted, and marked at every target.
 func TestLongLineArrivesCutAndMarked(t *testing.T) {
+	t.Parallel()
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	siem := testbed.StartRsyslog(t, testbed.RsyslogOptions{})
 	logs := t.TempDir()

@@ -25,6 +25,7 @@ func createAndRotate(t *testing.T, log, line string) {
 // A daemon that was asked to stop waits for its targets and saves what they
 // answer; a file that is created and rotated meanwhile is not forgotten.
 func TestFileBornAndRotatedWhileStoppingIsFound(t *testing.T) {
+	t.Parallel()
 	answer := make(chan struct{})
 	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body) // the end of the connection is seen only then
@@ -62,6 +63,7 @@ func TestFileBornAndRotatedWhileStoppingIsFound(t *testing.T) {
 
 // The same for a source that is disabled for a while.
 func TestFileBornAndRotatedWhileDisabledIsFound(t *testing.T) {
+	t.Parallel()
 	logs, other, conf := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "lbshipd.yaml")
 	config := func(enabled bool) string {
 		return fmt.Sprintf(`

@@ -60,6 +60,7 @@ func post(t *testing.T, url string, streams []pushStream) (int, string) {
 
 // The fake Loki decides as the real one does, in its words, and keeps what it keeps.
 func TestFakeLokiAnswersAsTheRealOne(t *testing.T) {
+	t.Parallel()
 	real := testbed.StartLoki(t, testbed.LokiOptions{Limits: map[string]string{"max_line_size": fmt.Sprint(lokiMaxLine)}})
 	tb := &bed{}
 	t.Cleanup(tb.clean)
@@ -129,6 +130,7 @@ func speech(body string) string {
 
 // The fake syslog server finds the message where the real rsyslog finds it.
 func TestFakeSyslogReadsAsTheRealOne(t *testing.T) {
+	t.Parallel()
 	real := testbed.StartRsyslog(t, testbed.RsyslogOptions{MaxMessageSize: "64k"})
 	messages := []string{
 		"<13>1 2026-01-02T03:04:05.678901Z h a p m - plain",
@@ -160,6 +162,7 @@ func TestFakeSyslogReadsAsTheRealOne(t *testing.T) {
 
 // The fake RELP server answers as rsyslog's imrelp does.
 func TestFakeRelpAnswersAsTheRealOne(t *testing.T) {
+	t.Parallel()
 	real := testbed.StartRsyslog(t, testbed.RsyslogOptions{Protocol: "relp", MaxMessageSize: "64k"})
 	tb := &bed{}
 	t.Cleanup(tb.clean)

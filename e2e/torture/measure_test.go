@@ -21,6 +21,7 @@ func lbshipd(t *testing.T) string {
 // The commands that print the figures of docs/reliability.md, for seconds
 // instead of minutes: nothing is lost. How fast it is, they do not judge.
 func TestMeasurementsLoseNothing(t *testing.T) {
+	t.Parallel()
 	bin := lbshipd(t)
 	for name, measure := range map[string]func() error{
 		"outage": func() error {

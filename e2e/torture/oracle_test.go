@@ -10,6 +10,7 @@ import (
 // The oracle sees what it is there for: each run has one thing done wrong on
 // purpose, and has to fail for it; the run with nothing wrong has to pass.
 func TestOracleSees(t *testing.T) {
+	t.Parallel()
 	bin := lbshipd(t)
 	for spoil, kind := range map[string]string{
 		"":        "",
@@ -39,6 +40,7 @@ func TestOracleSees(t *testing.T) {
 
 // A run in which nothing happened is not a good one.
 func TestVacuousRunIsSeen(t *testing.T) {
+	t.Parallel()
 	tb := &bed{}
 	t.Cleanup(tb.clean)
 	s := &scene{tb: tb, o: options{length: 3 * time.Minute}, book: newBook("loki"), count: newCounts()}
