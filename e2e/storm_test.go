@@ -100,12 +100,29 @@ func (r *recorder) missing(writer string, total int) (runs string, n, late int) 
 	return missing(counts, total), n, late
 }
 
+// has reports whether the line was given.
+func (r *recorder) has(writer string, n int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.have[writer][n]
+}
+
 // stormWriter writes numbered lines to w<name>.log, and renames it, within the
 // globs or out of them.
 type stormWriter struct {
 	name string
 	dir  string
 	n    int
+	seen func(n int) bool // some target has line n
+}
+
+// await waits until the file that begins with line n was seen, or for a second if
+// no target is there to tell: of files that come and go while a busy machine does not let
+// the daemon look, several are found at once, and in no order.
+func (w *stormWriter) await(n int) {
+	for deadline := time.Now().Add(time.Second); !w.seen(n) && time.Now().Before(deadline); {
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 func (w *stormWriter) run(stop <-chan struct{}, within bool) error {
@@ -115,6 +132,7 @@ func (w *stormWriter) run(stop <-chan struct{}, within bool) error {
 		if err != nil {
 			return err
 		}
+		first := w.n
 		for range 25 {
 			select {
 			case <-stop:
@@ -131,6 +149,7 @@ func (w *stormWriter) run(stop <-chan struct{}, within bool) error {
 			}
 		}
 		f.Close()
+		w.await(first)
 		to := fmt.Sprintf("%s.%d", path, rotations)
 		if within && rotations%2 == 0 {
 			to = fmt.Sprintf("%s/w%s-%d.log", w.dir, w.name, rotations)
@@ -205,7 +224,8 @@ func TestStormOfReloadsLosesNothing(t *testing.T) {
 			stop, stopped := make(chan struct{}), make(chan error, 3)
 			var writers []*stormWriter
 			for i := range 3 {
-				w := &stormWriter{name: strconv.Itoa(i), dir: logs}
+				name := strconv.Itoa(i)
+				w := &stormWriter{name: name, dir: logs, seen: func(n int) bool { return a.has(name, n) || b.has(name, n) }}
 				writers = append(writers, w)
 				go func() { stopped <- w.run(stop, c.within) }()
 			}

@@ -33,6 +33,7 @@ const (
 )
 
 func TestJudge(t *testing.T) {
+	t.Parallel()
 	five := []part{partOf(`{host="node1"}`, 5)}
 	two := []part{partOf(`{host="node1"}`, 5), partOf(`{host="node2"}`, 5)}
 	for _, c := range []struct {
@@ -100,6 +101,7 @@ func FuzzJudge(f *testing.F) {
 }
 
 func TestRateLimitWords(t *testing.T) {
+	t.Parallel()
 	for body, want := range map[string]int{
 		"ingestion rate limit exceeded for user fake (limit: 52428 bytes/sec) while": 52428,
 		"Per stream rate limit exceeded (limit: 3MB/sec) while attempting":           3 << 20,
@@ -114,6 +116,7 @@ func TestRateLimitWords(t *testing.T) {
 }
 
 func TestDetailIsCut(t *testing.T) {
+	t.Parallel()
 	long := cutDetail(strings.Repeat("日", 1000))
 	if len(long) > maxDetail || !strings.HasSuffix(long, "日...") {
 		t.Errorf("%d bytes, ends in %q", len(long), long[len(long)-9:])

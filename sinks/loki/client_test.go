@@ -12,6 +12,7 @@ import (
 )
 
 func TestHeadersAndSecrets(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
@@ -48,6 +49,7 @@ func TestHeadersAndSecrets(t *testing.T) {
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		target config.LokiTarget
 		bundle *config.TLSBundle

@@ -183,6 +183,7 @@ func checkRandom(t *testing.T, seed uint64) {
 }
 
 func TestEncodesAsPushDoes(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(400) {
 		checkRandom(t, seed)
 	}
@@ -211,6 +212,7 @@ func FuzzLineAsPushDoes(f *testing.F) {
 }
 
 func TestInvalidLinesAreMadeValidAndCounted(t *testing.T) {
+	t.Parallel()
 	s, notes := newSink(t, config.LokiTarget{})
 	b := record.NewBatch()
 	defer b.Release()

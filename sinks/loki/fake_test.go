@@ -122,6 +122,7 @@ func always(status int, header, value, body string) func(http.ResponseWriter, *h
 
 // Answers that are no answer for the lines: the class, and nothing is counted.
 func TestAnswersThatCanPass(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		status              int
 		header, value, body string
@@ -169,6 +170,7 @@ func TestAnswersThatCanPass(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{
 		"":                              0,
@@ -189,6 +191,7 @@ func TestRetryAfter(t *testing.T) {
 
 // Faults of the connection.
 func TestBrokenConnections(t *testing.T) {
+	t.Parallel()
 	hijack := func(write string) func(http.ResponseWriter, *http.Request, *push.PushRequest) bool {
 		return func(w http.ResponseWriter, _ *http.Request, _ *push.PushRequest) bool {
 			c, _, err := w.(http.Hijacker).Hijack()
@@ -234,6 +237,7 @@ func TestBrokenConnections(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -255,6 +259,7 @@ func TestNobodyThere(t *testing.T) {
 
 // The end of the context ends a Send at once, and is no fault of the target.
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	reached := make(chan struct{})
 	f.decide(func(w http.ResponseWriter, r *http.Request, _ *push.PushRequest) bool {
@@ -275,6 +280,7 @@ func TestShutdown(t *testing.T) {
 // What was answered before a failure is not sent again, in order, and counts
 // once; leading batches that are done count although a later request failed.
 func TestFailureInTheMiddle(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	r := newRig(t, config.LokiTarget{URL: f.URL, BatchBytes: 1024}, nil)
 	var batches []*record.Batch
@@ -327,6 +333,7 @@ func TestFailureInTheMiddle(t *testing.T) {
 
 // Other batches than those that failed start anew, whatever is remembered.
 func TestMemoIsOfTheSameBatches(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	n := 0
 	f.decide(func(w http.ResponseWriter, _ *http.Request, _ *push.PushRequest) bool {
@@ -347,6 +354,7 @@ func TestMemoIsOfTheSameBatches(t *testing.T) {
 
 // A request is about batchBytes at most, whatever it is given.
 func TestRequestsAreBounded(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	largest := 0
 	f.decide(func(_ http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
@@ -375,6 +383,7 @@ func TestRequestsAreBounded(t *testing.T) {
 
 // Words that we do not know refuse a line only if it is Loki that says them.
 func TestUnknownRefusal(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
 		if !slices.Contains(linesOf(req), "a17") {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestLabelSets(t *testing.T) {
+	t.Parallel()
 	file := &record.Origin{Source: "src", Kind: "file", Path: "/var/log/x.log", Host: "node1",
 		Labels: []record.Label{{Name: "app", Value: "source's"}, {Name: "host", Value: "named"}}}
 	journal := &record.Origin{Source: "src", Kind: "journald", Path: "/var/log/journal", Host: "node1"}
@@ -92,6 +93,7 @@ func FuzzLabelsAreValid(f *testing.F) {
 // The number of streams that is remembered is bounded, and what is forgotten
 // is found again.
 func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
 	s, _ := newSink(t, config.LokiTarget{})
 	for round := range 4 {
 		for i := range maxStreams {
@@ -127,6 +129,7 @@ func TestStreamsAreBounded(t *testing.T) {
 
 // When a stream may share a request (see risk).
 func TestSettled(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	p := func(times ...time.Duration) *part {
 		st := &stream{}

@@ -14,6 +14,7 @@ import (
 // A proxy that answers 400 now and then, as a page or in words of its own, while
 // Loki behind it takes everything: no line is lost for it.
 func TestProxyThatRefusesNowAndThenLosesNothing(t *testing.T) {
+	t.Parallel()
 	for name, body := range map[string]string{
 		"a page": "<html><body>Bad Request</body></html>",
 		"words":  "no healthy upstream",
@@ -41,6 +42,7 @@ func TestProxyThatRefusesNowAndThenLosesNothing(t *testing.T) {
 
 // A proxy in front of Loki that compresses its answers hides no refusal.
 func TestCompressedRefusal(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
 		w.Header().Set("Content-Encoding", "gzip")

@@ -22,6 +22,7 @@ import (
 
 // What is read back is what was sent: labels, times, lines, metadata, order.
 func TestRealDelivery(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{})
 	r := newRig(t, config.LokiTarget{
 		URL: l.URL, Labels: map[string]string{"cluster": `a"b\c`, "no-name": "é\n\t"},
@@ -179,8 +180,10 @@ func refusalCases(now time.Time) []refusalCase {
 }
 
 func TestRealRefusals(t *testing.T) {
+	t.Parallel()
 	for _, c := range refusalCases(time.Now()) {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l := testbed.StartLoki(t, testbed.LokiOptions{Limits: c.limits})
 			c.target.URL = l.URL
 			r := newRig(t, c.target, nil)
@@ -243,6 +246,7 @@ func rawPush(t *testing.T, l *testbed.Loki, streams ...push.Stream) (int, string
 // Loki tells only how the last one fared. If a newer Loki fails this test, risk
 // can go.
 func TestRealLokiHidesRefusalsOfStreamsBeforeTheLast(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{})
 	now := time.Now()
 	entry := func(at time.Time, line string) []push.Entry { return []push.Entry{{Timestamp: at, Line: line}} }
@@ -267,6 +271,7 @@ func TestRealLokiHidesRefusalsOfStreamsBeforeTheLast(t *testing.T) {
 // Streams that are settled share a request, and one that falls behind later is
 // counted all the same.
 func TestRealSettledStreamsShareRequests(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{})
 	r := newRig(t, config.LokiTarget{URL: l.URL}, nil)
 	now := time.Now().Add(-time.Hour)
@@ -303,6 +308,7 @@ func TestRealSettledStreamsShareRequests(t *testing.T) {
 
 // What the fake in fake_test.go imitates.
 func TestRealEmptyPush(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{})
 	if status, body := rawPush(t, l); status != 422 || !knownEmpty(body) {
 		t.Errorf("a push without streams: HTTP %d %q", status, body)

@@ -40,6 +40,7 @@ func randomLines(stream string, n int) []line {
 // was learned is kept. The limits are met in three places of Loki, which say it
 // with 413, 400 and 500.
 func TestRealTooLarge(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		o    testbed.LokiOptions
@@ -49,6 +50,7 @@ func TestRealTooLarge(t *testing.T) {
 		{"500 of gRPC", testbed.LokiOptions{Server: map[string]string{"grpc_server_max_recv_msg_size": "40000"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l := testbed.StartLoki(t, c.o)
 			r := newRig(t, config.LokiTarget{URL: l.URL}, nil)
 			lines := append(randomLines("a", 1500), randomLines("b", 1500)...)
@@ -80,6 +82,7 @@ func TestRealTooLarge(t *testing.T) {
 // One line that is larger than the limit itself is given up, but only after a
 // time, and nothing else is.
 func TestRealRateLimit(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{Limits: map[string]string{
 		"ingestion_rate_strategy": "local", "ingestion_rate_mb": "0.05", "ingestion_burst_size_mb": "0.05"}})
 	r := newRig(t, config.LokiTarget{URL: l.URL}, nil)
@@ -108,6 +111,7 @@ func TestRealRateLimit(t *testing.T) {
 }
 
 func TestRealStreamRateLimit(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{Limits: map[string]string{
 		"per_stream_rate_limit": "100KB", "per_stream_rate_limit_burst": "100KB"}})
 	r := newRig(t, config.LokiTarget{URL: l.URL}, nil)
@@ -126,6 +130,7 @@ func TestRealStreamRateLimit(t *testing.T) {
 
 // Loki's 260 is no yes, and one stream too many is not lost.
 func TestRealNoIsNotYes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, class, says string
 		limits            map[string]string
@@ -135,6 +140,7 @@ func TestRealNoIsNotYes(t *testing.T) {
 		{"stream limit", sinks.ClassLimited, "active stream limit", map[string]string{"max_global_streams_per_user": "2"}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			l := testbed.StartLoki(t, testbed.LokiOptions{Limits: c.limits})
 			r := newRig(t, config.LokiTarget{URL: l.URL}, nil)
 			for i := range c.first {
@@ -150,6 +156,7 @@ func TestRealNoIsNotYes(t *testing.T) {
 
 // Loki is killed and comes back: nothing is lost, nothing is there twice.
 func TestRealRestart(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{})
 	r := newRig(t, config.LokiTarget{URL: l.URL, Timeout: config.Duration(2 * time.Second)}, nil)
 	b := batchOf(randomLines("a", 500)...)
@@ -172,6 +179,7 @@ func TestRealRestart(t *testing.T) {
 }
 
 func TestRealTenants(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{Tenants: true})
 	for i, tenant := range []string{"one", "two"} {
 		newRig(t, config.LokiTarget{URL: l.URL, TenantID: tenant}, nil).send(t, batchOf(randomLines("a", 10+i)...))
@@ -226,6 +234,7 @@ func issue(t *testing.T, by *ca, template *x509.Certificate) (*x509.Certificate,
 }
 
 func TestRealMutualTLS(t *testing.T) {
+	t.Parallel()
 	mine, foreign := newCA(t), newCA(t)
 	_, _, serverCert, serverKey := issue(t, mine, &x509.Certificate{DNSNames: []string{"loki.example"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}})
 	client := func(by *ca) (cert, key []byte) {
@@ -302,6 +311,7 @@ func TestRealMutualTLS(t *testing.T) {
 
 // Any label set that we make is one that Loki takes.
 func TestRealLabelsAreTaken(t *testing.T) {
+	t.Parallel()
 	l := testbed.StartLoki(t, testbed.LokiOptions{})
 	r := newRig(t, config.LokiTarget{URL: l.URL, StructuredMetadata: []string{"one", "three.four", "日本"}}, nil)
 	rnd := newRand(3)

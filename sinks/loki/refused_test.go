@@ -74,10 +74,14 @@ func hardCases(now time.Time) []refusalCase {
 // Every refused record is found and no other, and the sums are right for each
 // source, whether records are to be kept or only counted.
 func TestRealRefusedRecords(t *testing.T) {
+	t.Parallel()
 	easy := refusalCases(time.Now())
 	for i, c := range append(easy, hardCases(time.Now())...) {
 		for _, keep := range []bool{true, false} {
-			t.Run(fmt.Sprint(c.name, ", keep ", keep), func(t *testing.T) { refusedRecords(t, c, keep, i >= len(easy)) })
+			t.Run(fmt.Sprint(c.name, ", keep ", keep), func(t *testing.T) {
+				t.Parallel() // most of it is Loki's start
+				refusedRecords(t, c, keep, i >= len(easy))
+			})
 		}
 	}
 }
@@ -147,6 +151,7 @@ func refusedRecords(t *testing.T, c refusalCase, keep, settle bool) {
 
 // Each refused record is handed over once, whatever fails in between.
 func TestLettersOnceAcrossFailures(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	n := 0
 	f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
@@ -192,6 +197,7 @@ func refusedBySource(res sinks.Result, source string) (n int) {
 
 // A count is not believed where the words contradict what would follow from it.
 func TestContradictionsAreSifted(t *testing.T) {
+	t.Parallel()
 	f := newFake(t)
 	f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
 		lines := linesOf(req)
