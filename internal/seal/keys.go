@@ -14,6 +14,7 @@ type Keys struct {
 	mu    sync.Mutex // guards what follows
 	keys  []*key     // the first one seals; what the file held when it could be read last
 	stamp stamp      // of what was read last, good or bad
+	count int        // of changes
 	err   error      // why the file cannot be used as it is now
 }
 
@@ -54,7 +55,9 @@ func (k *Keys) refresh() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	changed = !same(keys, k.keys)
+	if changed = !same(keys, k.keys); changed {
+		k.count++
+	}
 	k.keys = keys
 	return changed, nil
 }
@@ -69,6 +72,14 @@ func same(a, b []*key) bool {
 		}
 	}
 	return true
+}
+
+// Changes returns how often other keys were read from the file so far.
+func (k *Keys) Changes() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refresh() // as in Current
+	return k.count
 }
 
 // Current returns the id of the key that seals.

@@ -1,0 +1,80 @@
+package etcdstore
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lbshipd/lbshipd/internal/backoff"
+)
+
+// alive keeps a node's leased key, until the Store is closed.
+type alive struct {
+	s       *Store
+	id      string
+	current atomic.Int64 // the lease; 0: none
+}
+
+func (a *alive) lease() clientv3.LeaseID { return clientv3.LeaseID(a.current.Load()) }
+
+func (s *Store) stayAlive(id string) *alive {
+	a := &alive{s: s, id: id}
+	s.work.Go(a.run)
+	return a
+}
+
+func (a *alive) run() {
+	wait := backoff.Backoff{Min: retryFirst, Max: retryMost}
+	for a.s.ctx.Err() == nil {
+		began := time.Now()
+		err := a.hold()
+		a.current.Store(0)
+		if a.s.ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > steady {
+			wait.Reset()
+		}
+		a.s.log.Debug("the node's lease in etcd was lost and is made again", "error", err)
+		select {
+		case <-a.s.ctx.Done():
+		case <-time.After(wait.Next()):
+		}
+	}
+}
+
+// hold takes a lease and keeps it, until it is lost.
+func (a *alive) hold() error {
+	ctx, cancel := context.WithTimeout(a.s.ctx, a.s.o.Timeout)
+	defer cancel()
+	client, err := a.s.conn.get(ctx)
+	if err != nil {
+		return err
+	}
+	ttl := max(1, int64((a.s.o.LeaseTTL+time.Second-1)/time.Second))
+	lease, err := client.Grant(ctx, ttl)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Put(ctx, a.s.key("alive", a.id), "", clientv3.WithLease(lease.ID)); err != nil {
+		return err
+	}
+	a.current.Store(int64(lease.ID))
+	kept, err := client.KeepAlive(a.s.ctx, lease.ID)
+	if err != nil {
+		return err
+	}
+	for range kept {
+	}
+	if a.s.ctx.Err() == nil {
+		return errors.New("it has expired")
+	}
+	// The node is known to be gone at once, not only when the lease has expired.
+	last, stop := context.WithTimeout(context.WithoutCancel(a.s.ctx), time.Second)
+	defer stop()
+	_, err = client.Revoke(last, lease.ID)
+	return err
+}

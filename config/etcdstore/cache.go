@@ -1,0 +1,176 @@
+package etcdstore
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+)
+
+// The cache file holds the watched keys as they are in etcd, so that sealed
+// secrets are sealed there too. It is one JSON object and, on a line of its own,
+// the SHA-256 of it in hex.
+type cacheFile struct {
+	Format   int        `json:"format"`
+	Prefix   string     `json:"prefix"`
+	Cluster  uint64     `json:"cluster"`
+	Revision int64      `json:"revision"`
+	Keys     []cacheKey `json:"keys"`
+}
+
+type cacheKey struct {
+	Key   string `json:"key"` // without the prefix
+	Mod   int64  `json:"mod"`
+	Ver   int64  `json:"ver"`
+	Value []byte `json:"value"`
+}
+
+const (
+	cacheFormat = 1
+	maxCache    = 2 * maxListing // base64 of it, and some
+	// cacheEvery is how often the cache is written at most: it is synced to disk.
+	cacheEvery = time.Second
+	// cacheAgain is when a write that failed is tried again.
+	cacheAgain = 30 * time.Second
+)
+
+var errNoCache = errors.New("no cache file is configured")
+
+// keepCache writes what it is sent, the newest of it, until the channel is closed.
+func (s *Store) keepCache(saves <-chan *snapshot) {
+	if s.o.CacheFile == "" {
+		for range saves {
+		}
+		return
+	}
+	failing := false
+	var next *snapshot // to be written
+	var due <-chan time.Time
+	for open := true; open || next != nil; {
+		if open {
+			select {
+			case snap, ok := <-saves:
+				if open = ok; ok {
+					next = snap
+				}
+				if ok && due == nil {
+					due = time.After(0)
+				}
+				if ok {
+					continue
+				}
+			case <-due:
+			}
+		}
+		if next == nil { // the last write is long enough ago
+			due = nil
+			continue
+		}
+		wait := cacheEvery
+		if err := s.writeCache(next); err != nil {
+			wait = cacheAgain
+			if !failing {
+				s.log.Warn("the configuration that etcd holds cannot be kept on disk; without it, a start needs etcd", "error", err)
+			}
+			failing = true
+			if !open {
+				return
+			}
+		} else {
+			failing, next = false, nil
+		}
+		due = time.After(wait)
+	}
+}
+
+func (s *Store) writeCache(snap *snapshot) error {
+	data, err := encodeCache(snap, s.o.Prefix)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(s.o.CacheFile)
+	temp := s.o.CacheFile + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, s.o.CacheFile); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func encodeCache(snap *snapshot, prefix string) ([]byte, error) {
+	c := cacheFile{Format: cacheFormat, Prefix: prefix, Cluster: snap.cluster, Revision: snap.revision}
+	for key, r := range snap.values {
+		c.Keys = append(c.Keys, cacheKey{key[len(prefix):], r.mod, r.ver, r.value})
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	return fmt.Appendf(data, "\n%s\n", hex.EncodeToString(sum[:])), nil
+}
+
+// readCache reads what writeCache has written.
+func (s *Store) readCache() (*snapshot, error) {
+	if s.o.CacheFile == "" {
+		return nil, errNoCache
+	}
+	data, _, err := config.ReadFile(s.o.CacheFile, maxCache)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no copy of what it held in %s yet", s.o.CacheFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the copy of what it held cannot be read: %w", err)
+	}
+	snap, err := decodeCache(data, s.o.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("the copy of what it held in %s cannot be used: %w", s.o.CacheFile, err)
+	}
+	return snap, nil
+}
+
+func decodeCache(data []byte, prefix string) (*snapshot, error) {
+	text, rest, ok := bytes.Cut(data, []byte("\n"))
+	sum := sha256.Sum256(text)
+	if !ok || string(rest) != hex.EncodeToString(sum[:])+"\n" {
+		return nil, errors.New("it is damaged: its checksum is not that of its contents")
+	}
+	var c cacheFile
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("it is no cache: %s", jsonReason(err))
+	}
+	if c.Format != cacheFormat {
+		return nil, fmt.Errorf("it was written by another version of lbshipd (format %d, this one reads %d)", c.Format, cacheFormat)
+	}
+	if c.Prefix != prefix {
+		return nil, fmt.Errorf("it is of the prefix %q, not %q", c.Prefix, prefix)
+	}
+	snap := &snapshot{values: make(map[string]raw, len(c.Keys)), revision: c.Revision, cluster: c.Cluster}
+	for _, k := range c.Keys {
+		snap.values[prefix+k.Key] = raw{k.Value, k.Mod, k.Ver}
+	}
+	return snap, nil
+}

@@ -1,0 +1,194 @@
+package etcdstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/lbshipd/lbshipd/config"
+)
+
+// pageCollectors is how many reports are read at once.
+const pageCollectors = 500
+
+// report is the value of PREFIX/collectors/NODE.
+type report struct {
+	Format    int              `json:"format"`
+	Written   time.Time        `json:"written"` // by the node's clock
+	Collector config.Collector `json:"collector"`
+}
+
+// reports is what this node has reported.
+type reports struct {
+	mu      sync.Mutex // held while a report is written, so that they do not overtake each other
+	matters []byte     // what mattered in the last one that was written
+	due     time.Time  // when the next one is written in any case
+	skipped config.Collector
+	alive   *alive // nil: nothing was reported yet
+}
+
+// Report writes the node's report, if something that matters has changed since the
+// last one, or that is a minute old. Its first call makes the node be seen as alive
+// until Close. What is counted since the last report is added up meanwhile.
+func (s *Store) Report(ctx context.Context, c config.Collector) error {
+	if c.ID == "" || strings.ContainsAny(c.ID, "/\x00") || len(c.ID) > 253 {
+		return fmt.Errorf("reporting to etcd: %q cannot be a node's name", c.ID)
+	}
+	r := &s.reports
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.alive == nil {
+		r.alive = s.stayAlive(c.ID)
+	}
+	c.ExporterSendFailedDelta += r.skipped.ExporterSendFailedDelta
+	c.LokiDroppedEntriesDelta += r.skipped.LokiDroppedEntriesDelta
+	matters, err := whatMatters(c)
+	if err != nil {
+		return fmt.Errorf("reporting to etcd: %w", err)
+	}
+	if bytes.Equal(matters, r.matters) && time.Now().Before(r.due) {
+		r.skipped = c
+		return nil
+	}
+	if err := s.putReport(ctx, c, r.alive.lease()); err != nil {
+		r.skipped = c
+		return err
+	}
+	r.matters, r.due, r.skipped = matters, time.Now().Add(s.soon(s.o.ReportEvery)), config.Collector{}
+	return nil
+}
+
+func (s *Store) putReport(ctx context.Context, c config.Collector, lease clientv3.LeaseID) error {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	value, err := json.Marshal(report{Format: valueFormat, Written: time.Now().UTC(), Collector: c})
+	if err != nil {
+		return fmt.Errorf("reporting to etcd: %w", err)
+	}
+	client, err := s.conn.get(ctx)
+	if err != nil {
+		return s.unavailable(err)
+	}
+	put := clientv3.OpPut(s.key("collectors", c.ID), string(value))
+	if lease != clientv3.NoLease {
+		// With it, for somebody may have deleted it.
+		_, err = client.Txn(ctx).Then(put, clientv3.OpPut(s.key("alive", c.ID), "", clientv3.WithLease(lease))).Commit()
+		if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return s.reportError(err)
+		}
+	}
+	_, err = client.Do(ctx, put)
+	return s.reportError(err)
+}
+
+func (s *Store) reportError(err error) error {
+	if err == nil {
+		return nil
+	}
+	_, refused := s.judge(err)
+	return fmt.Errorf("reporting to etcd: %w", refused)
+}
+
+// whatMatters is the report without what changes all the time.
+func whatMatters(c config.Collector) ([]byte, error) {
+	c.LastSeen, c.PipelineCheckedAt, c.AlloyStatus = time.Time{}, time.Time{}, ""
+	c.ExporterSendFailedDelta, c.LokiDroppedEntriesDelta, c.ExporterSendFailedTotal, c.ExporterQueueSize = 0, 0, 0, 0
+	components := make([]config.UnhealthyComponent, len(c.UnhealthyComponents))
+	for i, u := range c.UnhealthyComponents {
+		components[i] = config.UnhealthyComponent{LocalID: u.LocalID, Name: u.Name, State: u.State}
+	}
+	targets := make([]config.CollectorTarget, len(c.Targets))
+	for i, t := range c.Targets {
+		targets[i] = config.CollectorTarget{Name: t.Name, Error: t.Error}
+	}
+	c.UnhealthyComponents, c.Targets = components, targets
+	return json.Marshal(c)
+}
+
+// Collectors returns all nodes that have reported and were not forgotten, by ID. A node
+// is ONLINE while its lease lives, else STALE, and OFFLINE once its last report is
+// older than OfflineAfter. LastSeen of a node that is not online is when it has last
+// reported, by its own clock, which may be a minute before it was gone.
+func (s *Store) Collectors(ctx context.Context) ([]config.Collector, error) {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	client, err := s.conn.get(ctx)
+	if err != nil {
+		return nil, s.unavailable(err)
+	}
+	living, err := client.Get(ctx, s.key("alive/"), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return nil, s.unavailable(err)
+	}
+	alive := make(map[string]bool, len(living.Kvs))
+	for _, kv := range living.Kvs {
+		alive[strings.TrimPrefix(string(kv.Key), s.key("alive/"))] = true
+	}
+	all := []config.Collector{}
+	now := time.Now().UTC()
+	from, end := s.key("collectors/"), clientv3.GetPrefixRangeEnd(s.key("collectors/"))
+	for {
+		res, err := client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(living.Header.Revision), clientv3.WithLimit(pageCollectors))
+		if err != nil {
+			return nil, s.unavailable(err)
+		}
+		for _, kv := range res.Kvs {
+			from = string(kv.Key) + "\x00"
+			id := strings.TrimPrefix(string(kv.Key), s.key("collectors/"))
+			all = append(all, s.collector(id, kv.Value, alive[id], now))
+		}
+		if !res.More || len(res.Kvs) == 0 {
+			return all, nil
+		}
+	}
+}
+
+// collector joins a report and whether its node lives.
+func (s *Store) collector(id string, value []byte, alive bool, now time.Time) config.Collector {
+	var r report
+	if err := json.Unmarshal(value, &r); err != nil || r.Format != valueFormat {
+		// Another version's, or somebody else's: that it is there can be said.
+		r = report{Collector: config.Collector{PipelineHealth: config.HealthUnknown, PipelineError: "its report cannot be read: it was written by another version of lbshipd"}}
+	}
+	c := r.Collector
+	c.ID, c.LastSeen = id, r.Written
+	switch {
+	case alive:
+		c.AlloyStatus, c.LastSeen = config.AlloyOnline, now
+	case now.Sub(r.Written) < s.o.OfflineAfter:
+		c.AlloyStatus = config.AlloyStale
+	default:
+		c.AlloyStatus = config.AlloyOffline
+	}
+	return c
+}
+
+// Forget deletes the report of a node that is gone for good; a node that lives
+// reports again within a minute.
+func (s *Store) Forget(ctx context.Context, id string) error {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	client, err := s.conn.get(ctx)
+	if err != nil {
+		return s.unavailable(err)
+	}
+	key := s.key("collectors", id)
+	res, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), ">", 0)).
+		Then(clientv3.OpDelete(key), clientv3.OpDelete(s.key("alive", id))).Commit()
+	if err != nil {
+		_, refused := s.judge(err)
+		return refused
+	}
+	if !res.Succeeded {
+		return fmt.Errorf("node %q: %w", id, config.ErrNotFound)
+	}
+	return nil
+}
