@@ -2,6 +2,7 @@ package file
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -39,6 +40,32 @@ func (d *discovery) bornAndRotated() []*input {
 		}
 	}
 	return found
+}
+
+// findLines finds, for the files that were created and renamed within the globs after
+// the former daemon had last saved its positions, at which path they seem to have
+// been: the shortest one that something was added to and that another file has or had.
+// It only decides what they are read behind: a wrong guess costs a moment.
+func (d *discovery) findLines(all []*input) {
+	since := d.src.deps.LastSaved
+	if d.src.deps.FirstRun || since.IsZero() {
+		return
+	}
+	paths := map[string]bool{}
+	for _, in := range all {
+		paths[in.origin.Path] = true
+	}
+	for _, in := range all {
+		if in.adopted || keyBirth(in.origin.Input) < uint64(since.Add(-bornSlack).UnixNano()) {
+			continue
+		}
+		dir, name := filepath.Split(in.origin.Path)
+		for i := strings.LastIndexAny(name, ".-_~"); i > 0; i = strings.LastIndexAny(name, ".-_~") {
+			if name = name[:i]; paths[dir+name] {
+				in.line = dir + name
+			}
+		}
+	}
 }
 
 // rotatedFrom returns the path in the globs that a file of that name was

@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -52,6 +53,61 @@ func TestBornAndRotatedWhileDown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was created and renamed within the globs while no daemon ran comes between what
+// was there before and what is there now.
+func TestOrderOfFilesRenamedWithinTheGlobs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	r := newRig(t, path+"*")
+	tune := r.tune
+	r.tune = func(s *source) { tune(s); s.deps.LastSaved = time.Now().Add(-time.Minute) }
+	r.start()
+	write(t, path, "a1\n")
+	r.expect("a1")
+	r.stop()
+	r.inputs = nil
+	for i, text := range []string{"a2\n", "b1\n", "c1\n"} {
+		waitFor(t, "the kernel's clock to go on", func() bool { return tickOver(t, path) }, func() string { return "" })
+		write(t, path, text)
+		must(t, os.Rename(path, fmt.Sprint(path, ".", 3-i)))
+	}
+	waitFor(t, "the kernel's clock to go on", func() bool { return tickOver(t, path) }, func() string { return "" })
+	write(t, path, "d1\n")
+	r.start()
+	r.until("all", func() bool { return r.count() == 5 })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, born := "", uint64(0)
+	for i, in := range r.inputs {
+		key := in.Origin().Input
+		if got := in.(sources.Successor).Predecessor(); got != before || keyBirth(key) <= born {
+			t.Errorf("input %d (%s) has predecessor %q, want %q; born %d, the one before %d", i, in.Origin().Path, got, before, keyBirth(key), born)
+		}
+		before, born = key, keyBirth(key)
+	}
+}
+
+// tickOver reports whether a file that is made now is born later than the last one in the folder of path.
+func tickOver(t *testing.T, path string) bool {
+	t.Helper()
+	var newest uint64
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	bornOf := func(name string) uint64 {
+		f, err := os.Open(name)
+		must(t, err)
+		defer f.Close()
+		return birth(int(f.Fd()))
+	}
+	for _, e := range entries {
+		newest = max(newest, bornOf(join(dir, e.Name())))
+	}
+	probe := join(dir, "probe")
+	must(t, os.WriteFile(probe, nil, 0o644))
+	defer os.Remove(probe)
+	return bornOf(probe) > newest
 }
 
 // readFirst reads the first line of an input from where it starts.

@@ -25,7 +25,7 @@ type discovery struct {
 	known  *knownInputs      // nil: to be asked for again
 	first  bool              // the first walk of a first run: startAt counts
 	walked []*input          // what the first walk found, until it is announced; nil later
-	latest map[string]*input // by the path first seen: the input announced last
+	latest map[string]*input // by lineage: the input announced last
 	held   []*input          // found, not announced yet
 	heldAt time.Time         // since when the first of them is held
 
@@ -90,6 +90,7 @@ func (d *discovery) start() {
 	slices.SortStableFunc(d.walked, byAge)
 	all := append(restored, d.walked...)
 	d.first, d.walked = false, nil
+	d.findLines(all)
 	for _, in := range all {
 		d.tell(in)
 	}
@@ -97,10 +98,10 @@ func (d *discovery) start() {
 
 // tell announces an input, as the successor of the one that was at its path before.
 func (d *discovery) tell(in *input) {
-	if before := d.latest[in.origin.Path]; before != nil {
+	if before := d.latest[in.lineage()]; before != nil {
 		in.predecessor = before.origin.Input
 	}
-	d.latest[in.origin.Path] = in
+	d.latest[in.lineage()] = in
 	d.found(in)
 }
 
@@ -254,7 +255,8 @@ func (d *discovery) newInput(f *os.File, fd int, id inode, first string) (in *in
 	if d.known == nil {
 		d.known = newKnownInputs(d.src.knownPositions())
 	}
-	return in, d.known.adopt(in)
+	in.adopted = d.known.adopt(in)
+	return in, in.adopted
 }
 
 func (d *discovery) announce(in *input, matches bool) {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,8 @@ type input struct {
 	copies []copyFile
 
 	predecessor string // immutable once announced
+	adopted     bool   // it has a stored position; immutable once announced
+	line        string // whose successor it may be, if not its own path's; immutable once announced
 	appeared    bool   // immutable once announced: it was not there when Run began
 
 	paths map[string]bool // in the globs, that lead here; guarded by discovery's goroutine
@@ -62,6 +65,9 @@ func (in *input) Origin() *record.Origin { return in.origin }
 
 // Predecessor implements sources.Successor: the file that was at this path before.
 func (in *input) Predecessor() string { return in.predecessor }
+
+// lineage is the path at which it was, with others before and after it.
+func (in *input) lineage() string { return cmp.Or(in.line, in.origin.Path) }
 
 // Start implements sources.Input. It is the beginning once the file was seen
 // to be truncated or rewritten. The beginning is told with the path: stored,
