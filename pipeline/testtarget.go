@@ -14,11 +14,12 @@ import (
 type TestOptions struct {
 	Host string // this node's name
 	By   string // who asked for it, for the record that is sent; empty: nobody says
+	Dir  string // the folder that relative paths are relative to
 }
 
 // TestTarget tests a target that is valid and has its defaults, enabled or not,
 // with connections of its own: nothing that runs is touched. bundle is the TLS bundle that
-// the target names, with its files read; nil if it names none. How long it may take is
+// the target names, nil if it names none; files that either names are read. How long it may take is
 // the target's timeout for each of up to 6 steps, of all addresses at once; ctx ends it sooner.
 func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle, o TestOptions) sinks.TestReport {
 	fails := func(format string, args ...any) sinks.TestReport {
@@ -26,6 +27,10 @@ func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle,
 	}
 	if name := bundleName(t); name != "" && bundle == nil {
 		return fails("there is no TLS bundle %q", name)
+	}
+	t, bundle, err := withFiles(t, bundle, o.Dir)
+	if err != nil {
+		return fails("%v", err)
 	}
 	sink, kind, err := newSink(t, sinks.Deps{Log: slog.New(slog.DiscardHandler), Host: o.Host, Bundle: bundle,
 		Request: func(time.Duration, string) {}, Note: func(string, int) {}})
@@ -42,6 +47,20 @@ func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle,
 		return fails("targets of kind %s cannot be tested", kind)
 	}
 	return sinks.NewTestReport(tester.Test(ctx, o.By))
+}
+
+// withFiles reads the files that a target and its bundle name.
+func withFiles(t *config.Target, bundle *config.TLSBundle, dir string) (*config.Target, *config.TLSBundle, error) {
+	cfg := &config.Config{Targets: []config.Target{*t}}
+	if bundle != nil {
+		cfg.TLSBundles = []config.TLSBundle{*bundle}
+	}
+	cfg, rejected := cfg.ResolveEach(dir, config.ReadFile)
+	if len(rejected) > 0 {
+		r := &rejected[0]
+		return nil, nil, fmt.Errorf("%s %q cannot be used: %s", r.Kind, r.Name, r.Reason)
+	}
+	return &cfg.Targets[0], cfg.TLSBundle(&cfg.Targets[0]), nil
 }
 
 func bundleName(t *config.Target) string {

@@ -1,49 +1,81 @@
 package pipeline
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/testbed"
 	"github.com/lbshipd/lbshipd/sinks"
 )
 
 // Every kind of target can be tested, and what cannot even be made says why.
 func TestTestTarget(t *testing.T) {
-	for _, k := range sinkKinds {
-		target := map[string]*config.Target{"loki": {Loki: &config.LokiTarget{URL: "http://127.0.0.1:1"}}, "stdout": {Stdout: &config.StdoutTarget{}},
-			"rsyslog": {Rsyslog: &config.RsyslogTarget{Address: "127.0.0.1:1", Protocol: "tcp"}}}[k.name]
-		sink, _, err := newSink(target, sinks.Deps{})
-		if _, ok := sink.(sinks.Tester); !ok || err != nil {
-			t.Errorf("%s: no Tester, or error %v", k.name, err)
-		}
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+	ca := testbed.NewCA(t, "ours")
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Server(t, "127.0.0.1").TLS(t)}}
+	server.StartTLS()
 	defer server.Close()
-	r := TestTarget(t.Context(), &config.Target{Name: "loki", Loki: &config.LokiTarget{URL: server.URL}}, nil, TestOptions{Host: "node1", By: "alice"})
-	if !r.OK || len(r.Steps) != 4 || !strings.Contains(r.Steps[3].Message, `host="node1"`) {
-		t.Errorf("%+v", r)
-	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
-	r = TestTarget(t.Context(), &config.Target{Name: "siem", Rsyslog: &config.RsyslogTarget{Address: l.Addr().String(), Protocol: "tcp"}}, nil, TestOptions{})
-	if r.OK || len(r.Steps) != 2 {
-		t.Errorf("%+v", r)
+	l.Close() // nobody listens there
+	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, `
+targets:
+  - {name: loki, loki: {url: %q, tlsBundle: b}}
+  - {name: siem, rsyslog: {address: %q, protocol: tcp}}
+  - {name: console, stdout: {format: json}}
+tlsBundles: [{name: b, caFile: ca.crt}]
+`, server.URL, l.Addr().String()))
+	if err != nil {
+		t.Fatal(err)
 	}
-	r = TestTarget(t.Context(), &config.Target{Name: "x", Loki: &config.LokiTarget{URL: server.URL, TLSBundle: "b"}}, nil, TestOptions{})
-	want := `{"ok":false,"steps":[{"name":"config","ok":false,"message":"there is no TLS bundle \"b\"","seconds":0}]}`
-	if got, _ := json.Marshal(r); string(got) != want {
-		t.Errorf("%s", got)
+	dir, bundle := t.TempDir(), &cfg.TLSBundles[0]
+	tested := func(i int, b *config.TLSBundle) (sinks.TestReport, string) {
+		r := TestTarget(t.Context(), &cfg.Targets[i], b, TestOptions{Host: "node1", By: "alice", Dir: dir})
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, string(text)
 	}
-	r = TestTarget(t.Context(), &config.Target{Name: "x", Loki: &config.LokiTarget{URL: server.URL, TLSBundle: "b"}}, &config.TLSBundle{Name: "b", CAPem: "no"}, TestOptions{})
-	if r.OK || !strings.Contains(r.Steps[0].Message, "reading caPem") {
-		t.Errorf("%+v", r)
+	for i := range cfg.Targets {
+		sink, kind, err := newSink(&cfg.Targets[i], sinks.Deps{})
+		if _, ok := sink.(sinks.Tester); !ok || err != nil {
+			t.Errorf("%s: no Tester, or error %v", kind, err)
+		}
+	}
+	if len(cfg.Targets) != len(sinkKinds) {
+		t.Error("not every kind is here")
+	}
+	const missing = `{"ok":false,"steps":[{"name":"config","ok":false,"message":"there is no TLS bundle \"b\"","seconds":0}]}`
+	if _, got := tested(0, nil); got != missing {
+		t.Errorf("%s, want %s", got, missing)
+	}
+	// Files are read for each test anew.
+	if r, got := tested(0, bundle); r.OK || len(r.Steps) != 1 || !strings.Contains(got, filepath.Join(dir, "ca.crt")) || !strings.Contains(got, `tls-bundle \"b\" cannot be used: `) {
+		t.Error(got)
+	}
+	path := ca.File(t, dir, "ca")
+	if r, got := tested(0, bundle); !r.OK || len(r.Steps) != 5 || !strings.Contains(got, `host=\"node1\"`) || bundle.CAPem != "" {
+		t.Error(got)
+	}
+	if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, got := tested(0, bundle); r.OK || len(r.Steps) != 1 || !strings.Contains(got, "caFile: holds no certificate") {
+		t.Error(got)
+	}
+	if r, got := tested(1, nil); r.OK || len(r.Steps) != 2 {
+		t.Error(got)
 	}
 }
