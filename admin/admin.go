@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"runtime"
-	"time"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -13,19 +13,12 @@ import (
 	"github.com/lbshipd/lbshipd/pipeline"
 )
 
-// Limits of the admin port.
-const (
-	readHeaderTimeout = 5 * time.Second
-	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 16 << 10
-)
-
 // Endpoint is one path of the admin port: what docs/metrics.md and the
 // command line's help list.
 type Endpoint struct{ Path, Help string }
 
-// Endpoints lists what the admin port answers to, all of it to GET only.
+// Endpoints lists what the admin port answers to without asking who asks, all
+// of it to GET only. The API of docs/rest.md is beside them.
 func Endpoints() []Endpoint {
 	return []Endpoint{
 		{"/metrics", "metrics in the Prometheus text format"},
@@ -49,24 +42,45 @@ type Version struct {
 	Arch      string `json:"arch"`
 }
 
-// NewServer returns the server of the admin port; the caller listens and serves.
-func NewServer(sup *pipeline.Supervisor, reg prometheus.Gatherer, version string) *http.Server {
+// Open are the paths of Endpoints, for auth.GuardOptions.
+func Open() []string { return []string{"/metrics", "/-/", "/status", "/version"} }
+
+// Options is what the admin port serves.
+type Options struct {
+	Supervisor *pipeline.Supervisor
+	Metrics    prometheus.Gatherer
+	Version    string
+	// API answers below rest.Prefix; it wants to know who asks (auth.Guard).
+	API http.Handler
+}
+
+// NewHandler returns the handler of the admin port.
+func NewHandler(o Options) http.Handler {
 	mux := http.NewServeMux()
-	scrape := promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	scrape := promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		sup.Sample()
+		o.Supervisor.Sample()
 		scrape.ServeHTTP(w, r)
 	})
-	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) { ready(w, sup.Status()) })
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { healthy(w, sup.Status()) })
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) { ready(w, o.Supervisor.Status()) })
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { healthy(w, o.Supervisor.Status()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, StatusOf(sup.Status(), version))
+		answer(w, http.StatusOK, StatusOf(o.Supervisor.Status(), o.Version))
 	})
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, Version{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
+		answer(w, http.StatusOK, Version{o.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 	})
-	return &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readHeaderTimeout,
-		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes}
+	if o.API == nil {
+		return mux
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Not by the mux, which would answer a path that is not clean with a redirect.
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			o.API.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func ready(w http.ResponseWriter, st pipeline.Status) {

@@ -12,10 +12,9 @@ import (
 )
 
 // banner is the first screen: what is read, where it goes, how to change that.
-func banner(w io.Writer, o *runOptions, cfg *config.Config, admin string) {
-	from := o.config
-	if from == "" {
-		from = "built-in default (no --config given)"
+func banner(w io.Writer, o *runOptions, from string, cfg *config.Config, admin string) {
+	if cfg == nil {
+		cfg = &config.Config{}
 	}
 	fmt.Fprintf(w, "lbshipd %s\n", ownVersion())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -29,7 +28,7 @@ func banner(w io.Writer, o *runOptions, cfg *config.Config, admin string) {
 	fmt.Fprintf(t, "  state\t%s\n", filepath.Join(o.dataDir, "positions"))
 	fmt.Fprintf(t, "  admin\t%s\n", admin)
 	t.Flush()
-	if o.config == "" {
+	if o.config == "" && len(o.etcd.endpoints) == 0 {
 		fmt.Fprint(w, `To change that, write a YAML file with sources and targets (see docs/configuration.md), then
   lbshipd check FILE
   lbshipd run --config FILE

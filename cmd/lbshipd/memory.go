@@ -13,9 +13,10 @@ import (
 const baseMemory = 18 << 20
 
 // boundMemory makes the collector work harder as memory nears what the
-// configuration allows, instead of letting garbage double it. GOMEMLIMIT wins.
+// configuration allows, instead of letting garbage double it. GOMEMLIMIT wins;
+// without a configuration nothing changes.
 func boundMemory(c *config.Config) {
-	if os.Getenv("GOMEMLIMIT") != "" {
+	if c == nil || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
 	queues := int64(0)

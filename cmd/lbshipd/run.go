@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -19,9 +17,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/lbshipd/lbshipd/admin"
+	"github.com/lbshipd/lbshipd/admin/auth"
 	"github.com/lbshipd/lbshipd/config"
-	"github.com/lbshipd/lbshipd/config/filestore"
 	"github.com/lbshipd/lbshipd/internal/ratelog"
 	"github.com/lbshipd/lbshipd/pipeline"
 	"github.com/lbshipd/lbshipd/positions"
@@ -40,6 +37,9 @@ type runOptions struct {
 	logFormat   string
 	logLevel    string
 	stopTimeout time.Duration
+	etcd        etcdFlags
+	node        nodeFlags
+	auth        auth.Flags
 }
 
 func newRun() *cobra.Command {
@@ -48,9 +48,10 @@ func newRun() *cobra.Command {
 		Use:   "run",
 		Short: "Run the daemon",
 		Long: `Run the daemon: read the sources and ship them to the targets of the
-configuration file, which is watched and applied again whenever it changes (and
-on SIGHUP). Without a configuration file this machine's journal and
-/var/log/*.log are printed to standard output.
+configuration, which is one file (--config) or what etcd holds for all nodes
+(--etcd-endpoints). Either is watched, and applied again whenever it changes
+(and on SIGHUP). Without one this machine's journal and /var/log/*.log are
+printed to standard output.
 
 SIGTERM and SIGINT stop it: it reads no more, sends what is queued, saves its
 positions and exits with 0. A second one stops it at once.`,
@@ -60,7 +61,10 @@ positions and exits with 0. A second one stops it at once.`,
 	f := c.Flags()
 	f.StringVar(&o.config, "config", "", "configuration file (YAML or JSON)")
 	dataDirFlag(c, &o.dataDir)
-	f.StringVar(&o.listen, "listen", "127.0.0.1:9600", "address of the admin port (metrics, health); off for none")
+	o.etcd.register(f)
+	o.node.register(f)
+	f.StringVar(&o.listen, "listen", "127.0.0.1:9600", "address of the admin port (metrics, health, API); off for none")
+	o.auth.Register(f)
 	f.StringVar(&o.logFormat, "log-format", "text", "format of our own log on standard error: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level of our own log: debug, info, warn or error")
 	f.DurationVar(&o.stopTimeout, "stop-timeout", 15*time.Second, "how long targets may take what is queued when stopping")
@@ -88,10 +92,13 @@ type running struct {
 	o      *runOptions
 	log    *slog.Logger
 	stderr io.Writer
+	host   string
+	node   config.Node
+	origin *origin
 	sup    *pipeline.Supervisor
 	store  *positions.Store
 	notify notifier
-	admin  net.Listener // nil if off
+	admin  *adminPort
 }
 
 // gcPercent is how much the heap may grow over what lives in it, in percent;
@@ -115,35 +122,46 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 		debug.SetGCPercent(gcPercent)
 	}
 
-	watching, stopWatching := context.WithCancel(ctx)
-	defer stopWatching()
-	events, reload, err := configurations(watching, o, log)
+	if err := o.etcd.check(o.config); err != nil {
+		return err
+	}
+	node, err := o.node.node()
 	if err != nil {
 		return err
 	}
-	first := <-events
-	if first.Err != nil {
-		return configError(stderr, configFileHint(first.Err))
-	}
-
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("finding this machine's name: %w", err)
 	}
-	store, err := positions.Open(o.dataDir, log)
-	if err != nil {
-		return dataDirHint(err)
-	}
-	defer store.Close()
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	d := &running{o: o, log: log, stderr: stderr, store: store, notify: notifier{log}}
-	d.sup = pipeline.New(pipeline.Options{Log: log, Store: store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
-	if err := d.listen(registry); err != nil {
-		d.sup.Stop(canceled())
+	d := &running{o: o, log: log, stderr: stderr, host: host, node: node, notify: notifier{log}}
+	if d.origin, err = openOrigin(o, node, log); err != nil {
 		return err
 	}
-	return d.run(ctx, first, events, reload, signals)
+	defer d.origin.close()
+	// Before the watch, which keeps things there too: one daemon a directory.
+	if d.store, err = positions.Open(o.dataDir, log); err != nil {
+		return dataDirHint(err)
+	}
+	defer d.store.Close()
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	events := d.origin.watcher.Watch(watching)
+	first := <-events
+	if first.Err != nil && !d.origin.waits {
+		return configError(stderr, configFileHint(first.Err))
+	}
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	admin, verifier, err := openAdmin(o, log)
+	if err != nil {
+		return err
+	}
+	d.admin = admin
+	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
+	admin.serve(d.handler(registry, verifier), log)
+	defer admin.close()
+	return d.run(ctx, first, events, signals)
 }
 
 // canceled is a context that has ended: stop at once.
@@ -151,24 +169,6 @@ func canceled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
-}
-
-// configurations returns the channel of configurations and what SIGHUP does.
-func configurations(ctx context.Context, o *runOptions, log *slog.Logger) (<-chan filestore.Event, func(), error) {
-	if o.config == "" {
-		cfg, err := config.Parse("default.yaml", defaultConfig)
-		if err != nil {
-			return nil, nil, err
-		}
-		events := make(chan filestore.Event, 1)
-		events <- filestore.Event{Config: cfg}
-		return events, func() { log.Info("there is no configuration file to read again") }, nil
-	}
-	store, err := filestore.Open(o.config, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	return store.Watch(ctx), store.Reload, nil
 }
 
 // configError tells every problem, a line each.
@@ -181,40 +181,22 @@ func configError(w io.Writer, err error) error {
 	return failedError{}
 }
 
-func (d *running) listen(registry *prometheus.Registry) error {
-	if d.o.listen == "off" {
-		return nil
-	}
-	var err error
-	if d.admin, err = net.Listen("tcp", d.o.listen); err != nil {
-		return listenHint(fmt.Errorf("opening the admin port (--listen): %w", err))
-	}
-	server := admin.NewServer(d.sup, registry, ownVersion())
-	server.ErrorLog = slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)
-	go func() {
-		if err := server.Serve(d.admin); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			d.log.Error("the admin port has failed", "error", err)
-		}
-	}()
-	return nil
-}
-
-func (d *running) run(ctx context.Context, first filestore.Event, events <-chan filestore.Event, reload func(), signals <-chan os.Signal) error {
+func (d *running) run(ctx context.Context, first config.Event, events <-chan config.Event, signals <-chan os.Signal) error {
 	saving, stopSaving := context.WithCancel(context.Background())
 	defer stopSaving()
 	go d.store.Run(saving)
 	boundMemory(first.Config)
-	if err := d.sup.Apply(first.Config); err != nil {
+	if err := d.sup.ApplyEvent(first); err != nil && !d.origin.waits {
 		d.sup.Stop(canceled())
 		return err
+	} else if err != nil {
+		d.refused("there is no configuration yet", err)
 	}
-	address := "off"
-	if d.admin != nil {
-		defer d.admin.Close()
-		address = "http://" + d.admin.Addr().String() + "/metrics, /-/ready, /-/healthy, /status, /version"
+	banner(d.stderr, d.o, d.origin.from, first.Config, d.admin.describe())
+	for _, w := range d.origin.warnings {
+		d.log.Warn(w)
 	}
-	banner(d.stderr, d.o, first.Config, address)
-	d.warn(first.Config)
+	d.warn(&first)
 	d.notify.ready(d.sup.Status())
 	go d.notify.run(saving, d.sup)
 	for {
@@ -228,10 +210,7 @@ func (d *running) run(ctx context.Context, first filestore.Event, events <-chan 
 		case s := <-signals:
 			if s == unix.SIGHUP {
 				d.notify.reloading()
-				reload()
-				if d.o.config == "" {
-					d.notify.ready(d.sup.Status())
-				}
+				d.origin.watcher.Reload()
 				continue
 			}
 			d.log.Info("stopping: sending what is queued", "signal", s.String(), "for_at_most", d.o.stopTimeout.String())
@@ -243,35 +222,44 @@ func (d *running) run(ctx context.Context, first filestore.Event, events <-chan 
 }
 
 // change applies a new configuration, or says why it does not.
-func (d *running) change(e filestore.Event) {
+func (d *running) change(e config.Event) {
 	if e.Reloaded {
 		defer func() { d.notify.ready(d.sup.Status()) }()
 	}
-	err := e.Err
-	if err == nil {
-		err = d.sup.Apply(e.Config)
-	} else {
-		d.sup.Refuse(err)
-	}
-	if err == nil {
-		boundMemory(e.Config)
-		d.warn(e.Config)
-		d.log.Info("configuration applied", "sources", len(e.Config.Sources), "targets", len(e.Config.Targets))
+	if err := d.sup.ApplyEvent(e); err != nil {
+		d.refused("the new configuration is refused, the old one goes on", err)
 		return
 	}
+	boundMemory(e.Config)
+	d.warn(&e)
+	d.log.Info("configuration applied", "sources", len(e.Config.Sources), "targets", len(e.Config.Targets), "rejected", len(e.Rejected))
+}
+
+// refused says why a configuration does not run.
+func (d *running) refused(what string, err error) {
 	var problems config.Problems
 	if !errors.As(err, &problems) {
-		d.log.Error("the new configuration is refused, the old one goes on", "error", err)
+		d.log.Error(what, "error", err)
 		return
 	}
 	for i := range problems {
-		d.log.Error("the new configuration is refused, the old one goes on", "reason", problems[i].String())
+		d.log.Error(what, "reason", problems[i].String())
 	}
 }
 
-func (d *running) warn(cfg *config.Config) {
-	for _, w := range cfg.Warnings() {
+// warn says what is odd in a configuration, and what it has to do without.
+func (d *running) warn(e *config.Event) {
+	if e.Config == nil {
+		return
+	}
+	if e.Cached {
+		d.log.Warn("etcd cannot be reached: the configuration is what it held last")
+	}
+	for _, w := range e.Config.Warnings() {
 		d.log.Warn("configuration", "reason", w.String())
+	}
+	for _, r := range e.Rejected {
+		d.log.Error("an object cannot be used, the others are", "kind", r.Kind, "name", r.Name, "reason", r.Reason)
 	}
 }
 

@@ -83,7 +83,7 @@ targets:
 	if err := d.sup.Apply(cfg); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(admin.NewServer(d.sup, registry, "test").Handler)
+	server := httptest.NewServer(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: registry, Version: "test"}))
 	t.Cleanup(server.Close)
 	d.url = server.URL
 	return d

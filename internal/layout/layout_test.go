@@ -46,7 +46,7 @@ func TestImportsRunDownward(t *testing.T) {
 		}
 		rel, _ := filepath.Rel(root, path)
 		if d.IsDir() {
-			if rel == "e2e" || rel == "bench" || rel == ".git" || d.Name() == "testdata" {
+			if rel == "e2e" || rel == "bench" || rel == "bin" || rel == ".git" || d.Name() == "testdata" {
 				return fs.SkipDir
 			}
 			return nil

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lbshipd/lbshipd/admin"
+	"github.com/lbshipd/lbshipd/admin/auth"
+	"github.com/lbshipd/lbshipd/admin/rest"
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/pipeline"
+)
+
+// adminStop is how long requests may go on once the daemon has stopped.
+const adminStop = time.Second
+
+// adminPort is the admin port at work: TCP, Unix socket, or both.
+type adminPort struct {
+	listeners *auth.Listeners
+	server    *http.Server
+	closeKeys func()
+}
+
+// openAdmin opens the admin port; nothing is served yet.
+func openAdmin(o *runOptions, log *slog.Logger) (*adminPort, *auth.Verifier, error) {
+	if err := o.auth.Check(); err != nil {
+		return nil, nil, usageError{err}
+	}
+	verifier, closeKeys, err := o.auth.Open(log)
+	if err != nil {
+		return nil, nil, err
+	}
+	listeners, err := o.auth.Listen(o.listen, filepath.Join(o.dataDir, "admin.sock"), log)
+	if err != nil && o.auth.Socket == "" {
+		// Nobody has asked for the socket: a data directory that cannot hold one is no reason not to ship.
+		if without, again := o.auth.Listen(o.listen, "off", log); again == nil {
+			log.Warn("there is no admin socket; choose its place with --admin-socket", "error", err)
+			listeners, err = without, nil
+		}
+	}
+	if err != nil {
+		closeKeys()
+		return nil, nil, listenHint(err)
+	}
+	return &adminPort{listeners: listeners, closeKeys: closeKeys}, verifier, nil
+}
+
+// serve answers until close.
+func (a *adminPort) serve(h http.Handler, log *slog.Logger) {
+	a.server = auth.NewServer(h, log)
+	for _, l := range a.listeners.All() {
+		go func() {
+			if err := a.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+				log.Error("the admin port has failed", "address", l.Addr().String(), "error", err)
+			}
+		}()
+	}
+}
+
+// close ends it: what is asked for gets a moment for its answer.
+func (a *adminPort) close() {
+	if a.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), adminStop)
+		defer cancel()
+		if a.server.Shutdown(ctx) != nil {
+			a.server.Close()
+		}
+	}
+	a.listeners.Close()
+	a.closeKeys()
+}
+
+// describe says where it is, for the first screen.
+func (a *adminPort) describe() string {
+	url, socket := a.listeners.URL(), a.listeners.SocketPath()
+	switch {
+	case url == "" && socket == "":
+		return "off"
+	case url == "":
+		return "unix:" + socket
+	case socket == "":
+		return url + "/metrics, /-/ready, /-/healthy, /status, /version"
+	}
+	return url + "/metrics, /-/ready, /-/healthy, /status, /version; " + "unix:" + socket
+}
+
+// handler is what the admin port serves.
+func (d *running) handler(registry prometheus.Gatherer, verifier *auth.Verifier) http.Handler {
+	api := rest.New(rest.Options{Store: d.origin.store, Collectors: d.origin.collectors, Test: d.test, Log: d.log, Version: ownVersion()})
+	guard := auth.NewGuard(auth.GuardOptions{Verifier: verifier, Open: admin.Open(), Log: d.log})
+	return guard.Wrap(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: registry, Version: ownVersion(), API: api}))
+}
+
+// test tests a target.
+func (d *running) test(ctx context.Context, t *config.Target, b *config.TLSBundle) any {
+	o := pipeline.TestOptions{Host: d.host, Dir: d.origin.dir}
+	if who, ok := auth.From(ctx); ok {
+		o.By = who.Name
+	}
+	return pipeline.TestTarget(ctx, t, b, o)
+}
