@@ -28,7 +28,7 @@ var shared struct {
 // keeper cleans up when all tests are done.
 type keeper struct{ cleanups []func() }
 
-func (k *keeper) Helper()                  {}
+func (k *keeper) Helper()                   {}
 func (k *keeper) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 func (k *keeper) Skipf(f string, a ...any)  { panic(fmt.Sprintf(f, a...)) }
 func (k *keeper) Logf(f string, a ...any)   { fmt.Printf(f+"\n", a...) }
