@@ -98,10 +98,18 @@ func (d *discovery) start() {
 
 // tell announces an input, as the successor of the one that was at its path before.
 func (d *discovery) tell(in *input) {
-	if before := d.latest[in.lineage()]; before != nil {
+	before := d.latest[in.lineage()]
+	switch {
+	case before == nil:
+		d.latest[in.lineage()] = in
+	case d.paths[in.lineage()] != in && byAge(in, before) < 0:
+		// It was renamed before it could be opened, and is found behind the one that
+		// took its place: what comes next is to wait for that one.
+		in.predecessor = before.predecessor
+	default:
 		in.predecessor = before.origin.Input
+		d.latest[in.lineage()] = in
 	}
-	d.latest[in.lineage()] = in
 	d.found(in)
 }
 
