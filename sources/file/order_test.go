@@ -48,3 +48,43 @@ func TestFoundBehindItsSuccessor(t *testing.T) {
 		}
 	}
 }
+
+// What was rotated while nobody looked is announced in the order of its births, be
+// it compressed later than what came behind it was written last.
+func TestOrderOfCompressedFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	r := newRig(t, path)
+	tune := r.tune
+	r.tune = func(s *source) { tune(s); s.endAfter = time.Minute }
+	r.start()
+	write(t, path, "a1\n")
+	r.expect("a1")
+	must(t, os.Rename(path, path+".1"))
+	time.Sleep(20 * time.Millisecond) // births are told apart by the kernel's tick
+	write(t, path, "b1\n")
+	r.expect("a1", "b1")
+	r.stop()
+	write(t, path+".1", "a2\n")
+	write(t, path, "b2\n")
+	must(t, os.Rename(path, path+".2"))
+	squeeze(t, path+".1", path+".1.gz", ".gz")
+	later := time.Now().Add(time.Minute)
+	must(t, os.Chtimes(path+".1.gz", later, later))
+	write(t, path, "c1\n")
+	known := r.inputs
+	r.inputs = nil
+	r.start()
+	r.until("all", func() bool { return r.count() == 5 })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := ""
+	for i, in := range r.inputs {
+		if key := in.Origin().Input; i < 2 && key != known[i].Origin().Input {
+			t.Errorf("input %d is %s, want %s", i, key, known[i].Origin().Input)
+		}
+		if got := in.(sources.Successor).Predecessor(); got != before {
+			t.Errorf("input %d has predecessor %q, want %q", i, got, before)
+		}
+		before = in.Origin().Input
+	}
+}
