@@ -143,17 +143,19 @@ func (s *scene) unrest() {
 	all.Wait()
 }
 
-// Liveness: when all is well again, everything is delivered within this time.
-const drainWithin = 90 * time.Second
+// Liveness: when all is well again, everything is delivered within this time. Where
+// nothing else runs it takes 20 s; the machine may have much else to do.
+const drainWithin = 5 * time.Minute
 
 // quiet waits until everything has arrived, and checks all properties.
 func (s *scene) quiet() {
 	s.configure(calm, false)
 	s.note("the faults are over")
 	from := time.Now()
-	// What is excused stays owed: then the wait ends when nothing comes any more.
+	// What is excused stays owed: then the wait ends when nothing comes any more, and
+	// the daemon says that there is nothing.
 	var last, same int
-	await(drainWithin, func() bool {
+	done := await(drainWithin, func() bool {
 		owed := s.book.owed()
 		if owed == last {
 			same++
@@ -161,24 +163,23 @@ func (s *scene) quiet() {
 			last, same = owed, 0
 		}
 		time.Sleep(100 * time.Millisecond)
-		return owed == 0 || same > 80
+		if same > 80 {
+			same = 60
+			return drainedBy(s.daemon.metrics())
+		}
+		return owed == 0
 	})
 	drained := time.Since(from)
+	if !done {
+		s.book.find("liveness", "not all is drained within %v", drainWithin)
+	}
 	s.note("drained in %v, %d are owed", drained.Round(time.Millisecond), s.book.owed())
 	excused, truncated := s.settle()
 	if len(s.book.found) > 0 {
 		s.keepState()
 	}
-	idle := func(m map[string]float64) bool {
-		for series, v := range m {
-			if strings.HasPrefix(series, "lbshipd_ledger_in_flight_records") && v != 0 {
-				return false
-			}
-		}
-		return len(m) > 0
-	}
 	var m map[string]float64
-	await(15*time.Second, func() bool { m = s.daemon.metrics(); return idle(m) })
+	await(30*time.Second, func() bool { m = s.daemon.metrics(); return drainedBy(m) })
 	if s.o.spoil == "ledger" {
 		for series := range m {
 			if strings.HasPrefix(series, "lbshipd_ledger_delivered_records") {
@@ -204,6 +205,18 @@ func (s *scene) quiet() {
 	}
 	fmt.Printf("torture: %d records written, drained in %.1f s, excused %v, out of order %v, %d gap records, peak memory %d MiB, at most %d descriptors and %d threads\n",
 		s.book.total(), drained.Seconds(), excused, s.book.beside, s.book.gaps["loki"], s.peak.rssKiB>>10, s.peak.files, s.peak.threads)
+}
+
+// drainedBy reports whether the daemon has nothing that is unanswered, and no target
+// that is behind.
+func drainedBy(m map[string]float64) bool {
+	for series, v := range m {
+		waits := strings.HasPrefix(series, "lbshipd_ledger_in_flight_records") || strings.HasPrefix(series, "lbshipd_target_behind_inputs")
+		if waits && v != 0 {
+			return false
+		}
+	}
+	return len(m) > 0
 }
 
 // keepState leaves what the daemon knows with the artefacts, and what becomes
