@@ -181,11 +181,15 @@ func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
 		b.excuseOrder(l, a, n, last, "filtered before") // and is read again under another minLevel
 		return
 	}
-	if w.gen != behind.gen && (b.restarted != nil && b.restarted(w.at) || l.gens[w.gen].brief()) {
-		// After a restart, files that were rotated and have something unread are
-		// read side by side; and a file that was rotated before it could be opened
-		// is found behind the next one.
-		b.excuseOrder(l, a, n, last, "files side by side")
+	if w.gen != behind.gen && l.gens[w.gen].brief() {
+		// A file that was rotated before it could be opened is found behind the next one.
+		b.excuseOrder(l, a, n, last, "found late")
+		return
+	}
+	if w.gen != behind.gen && b.restarted != nil && b.restarted(w.at) {
+		// Files that were rotated and have something unread are read one after the
+		// other by their births, after a restart too; but not one that cannot be drained in time.
+		b.excuseOrder(l, a, n, last, "files after a restart")
 		return
 	}
 	b.findLocked("order", "%s: %s %d (file %d) came first behind %d (file %d) at %.3f in %s", a.target, l.name, n, w.gen, last, behind.gen,
