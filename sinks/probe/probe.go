@@ -13,9 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/lbshipd/lbshipd/internal/oneline"
 	"github.com/lbshipd/lbshipd/sinks"
 )
 
@@ -105,26 +104,7 @@ func (s *Steps) Without(text string) string {
 
 // Clean makes one line of text, which somebody else may have written: no
 // control characters, valid UTF-8, at most 1 KiB.
-func Clean(text string) string {
-	if len(text) > 4*maxMessage {
-		text = text[:4*maxMessage]
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) <= maxMessage {
-		return text
-	}
-	cut := maxMessage - len("...")
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "..."
-}
+func Clean(text string) string { return oneline.Of(text, maxMessage) }
 
 // Resolve finds the addresses of a host, which may be one itself.
 func (s *Steps) Resolve(ctx context.Context, host string) (list []netip.Addr, ok bool) {

@@ -1,0 +1,229 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/backoff"
+	"github.com/lbshipd/lbshipd/pipeline"
+)
+
+// DefaultInterval is how often a node reports while nothing changes.
+const DefaultInterval = time.Minute
+
+// How a Reporter goes about it.
+const (
+	// checkEvery is how often it looks whether the health has changed.
+	checkEvery = time.Second
+	// A node whose health changes all the time reports changeBurst times at once
+	// and then every changeEvery: a thousand nodes may have the same bad target.
+	changeBurst = 3
+	changeEvery = 10 * time.Second
+	// askWithin is how long the pipeline may take to say how it is.
+	askWithin = 5 * time.Second
+	// storeWithin is how long the store may take for a report.
+	storeWithin = 5 * time.Second
+	// lastWithin is the same for the last one, when stopping.
+	lastWithin = 2 * time.Second
+	// retryMin is the first wait after a report that was not stored.
+	retryMin = time.Second
+)
+
+// Pipeline is what is reported of; *pipeline.Supervisor is one.
+type Pipeline interface {
+	Status() pipeline.Status
+	// Condition returns a number that changes when the health does.
+	Condition() uint64
+}
+
+// Options are what a Reporter needs.
+type Options struct {
+	Pipeline Pipeline
+	To       config.Collectors
+	Node     Node
+	Log      *slog.Logger
+	Interval time.Duration // 0: DefaultInterval
+}
+
+// Reporter reports of a node. Neither a store that is away nor one that hangs
+// touches the pipeline.
+//
+// Life: NewReporter; Run once; Current at any time.
+type Reporter struct {
+	o      Options
+	asking chan struct{} // holds one question that the pipeline has not answered yet
+
+	// Used by Run alone.
+	before  Before
+	told    uint64    // the Condition that was reported, or tried to be
+	stuck   bool      // the pipeline did not answer when it was asked last
+	due     time.Time // when there is to be a report in any case
+	retry   backoff.Backoff
+	failing bool      // the last report was not stored
+	changes int       // reports of changes that may be made at once
+	refill  time.Time // when there may be one more
+
+	mu   sync.Mutex
+	last config.Collector // the last report that was made
+}
+
+// NewReporter returns a Reporter that has not reported yet.
+func NewReporter(o Options) *Reporter {
+	if o.Interval <= 0 {
+		o.Interval = DefaultInterval
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Reporter{o: o, asking: make(chan struct{}, 1), changes: changeBurst, retry: backoff.Backoff{Min: retryMin, Max: o.Interval}}
+	r.last = Unasked(empty(o.Node), "nothing was reported yet")
+	return r
+}
+
+func empty(n Node) config.Collector {
+	return config.Collector{ID: n.Name, Version: n.Version, NodeLabels: n.Labels, RemotecfgStatus: remotecfgUnspecified,
+		UnhealthyComponents: []config.UnhealthyComponent{}, FailingExporters: []string{}}
+}
+
+// Current returns the last report that was made, whether it was stored or not:
+// if not, its RemotecfgStatus says so.
+func (r *Reporter) Current() config.Collector {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// Run reports at once, when the health changes, and every interval, until ctx
+// ends; and then once more, unless the store was away: how the pipeline ended, if
+// it was stopped before. The report stays; that the node is gone, the store tells by itself.
+func (r *Reporter) Run(ctx context.Context) {
+	r.report(ctx, storeWithin)
+	ticks := time.NewTicker(checkEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if !r.failing {
+				r.report(context.WithoutCancel(ctx), lastWithin)
+			}
+			return
+		case <-ticks.C:
+		}
+		if r.isDue(time.Now()) {
+			r.report(ctx, storeWithin)
+		}
+	}
+}
+
+// isDue reports whether there is something to be reported now.
+func (r *Reporter) isDue(now time.Time) bool {
+	if !now.Before(r.due) {
+		return true
+	}
+	if r.failing {
+		return false // what has changed is reported with the next try
+	}
+	var condition uint64
+	answered := r.ask(func() func() {
+		c := r.o.Pipeline.Condition()
+		return func() { condition = c }
+	})
+	if answered != r.stuck && (!answered || condition == r.told) {
+		return false
+	}
+	return r.mayChange(now)
+}
+
+// mayChange reports whether another change may be reported now, and counts it.
+func (r *Reporter) mayChange(now time.Time) bool {
+	for r.changes < changeBurst && !now.Before(r.refill) {
+		r.changes++
+		r.refill = r.refill.Add(changeEvery)
+	}
+	if r.changes == 0 {
+		return false
+	}
+	if r.changes == changeBurst {
+		r.refill = now.Add(changeEvery)
+	}
+	r.changes--
+	return true
+}
+
+// ask has the pipeline asked, and reports whether it has answered in time:
+// then what f returns is done. One question that is not answered is all that waits.
+func (r *Reporter) ask(f func() func()) bool {
+	select {
+	case r.asking <- struct{}{}:
+	default:
+		return false
+	}
+	answer := make(chan func(), 1)
+	go func() {
+		answer <- f()
+		<-r.asking
+	}()
+	timer := time.NewTimer(askWithin)
+	defer timer.Stop()
+	select {
+	case done := <-answer:
+		done()
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// report makes a report and has it stored.
+func (r *Reporter) report(ctx context.Context, within time.Duration) {
+	c, counts := r.make()
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := r.o.To.Report(ctx, c)
+	if err != nil {
+		c.RemotecfgStatus = config.RemotecfgDown
+	}
+	r.mu.Lock()
+	r.last = c
+	r.mu.Unlock()
+	now := time.Now()
+	if err == nil {
+		if r.failing {
+			r.o.Log.Info("reports of this node are stored again")
+		}
+		r.failing, r.before.Counts = false, counts
+		r.retry.Reset()
+		// Not all nodes that were started together report together.
+		r.due = now.Add(r.o.Interval - rand.N(r.o.Interval/10+1))
+		return
+	}
+	wait := r.retry.Next()
+	r.due = now.Add(wait)
+	if !r.failing {
+		r.o.Log.Warn("the report of this node cannot be stored; it goes on working and tries again", "error", err, "next_try_in", wait.Round(time.Millisecond).String())
+	}
+	r.failing = true
+}
+
+// make makes a report.
+func (r *Reporter) make() (config.Collector, Counts) {
+	var st pipeline.Status
+	answered := r.ask(func() func() {
+		// What changes in between is told by the next report.
+		condition := r.o.Pipeline.Condition()
+		s := r.o.Pipeline.Status()
+		return func() { r.told, st = condition, s }
+	})
+	r.stuck = !answered
+	if !answered {
+		return Unasked(r.Current(), fmt.Sprintf("the pipeline has not answered within %s", askWithin)), r.before.Counts
+	}
+	c, counts := From(&st, r.before, r.o.Node, time.Now())
+	r.before.Components = c.UnhealthyComponents
+	return c, counts
+}

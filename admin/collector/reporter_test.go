@@ -1,0 +1,339 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/pipeline"
+)
+
+// pipe is a pipeline that says what it is told to, if it answers at all.
+type pipe struct {
+	mu        sync.Mutex
+	st        pipeline.Status
+	condition uint64
+	looks     int
+	hang      chan struct{} // nil: it answers
+}
+
+func (p *pipe) Status() pipeline.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.st
+}
+
+func (p *pipe) Condition() uint64 {
+	p.mu.Lock()
+	hang := p.hang
+	p.looks++
+	p.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.condition
+}
+
+// set changes what it says, and with that its condition.
+func (p *pipe) set(change func(*pipeline.Status)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.st)
+	p.condition++
+}
+
+func (p *pipe) hangs(hang chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hang = hang
+}
+
+// sent is a report and when it came.
+type sent struct {
+	config.Collector
+	at time.Time
+}
+
+// shelf is a store that keeps all reports, if it is there.
+type shelf struct {
+	Local
+	mu    sync.Mutex
+	sent  []sent
+	tries int
+	away  error
+	hang  bool // until the context ends
+}
+
+func (s *shelf) Report(ctx context.Context, c config.Collector) error {
+	s.mu.Lock()
+	s.tries++
+	hang := s.hang
+	s.mu.Unlock()
+	if hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away != nil {
+		return s.away
+	}
+	s.sent = append(s.sent, sent{c, time.Now()})
+	return nil
+}
+
+func (s *shelf) set(away error, hang bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away, s.hang = away, hang
+}
+
+func (s *shelf) all() []sent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]sent(nil), s.sent...)
+}
+
+// bed runs a Reporter in a bubble, where time passes when nobody works.
+type bed struct {
+	t     *testing.T
+	pipe  *pipe
+	shelf *shelf
+	log   *bytes.Buffer
+	r     *Reporter
+	stop  func()
+	start time.Time
+}
+
+func inBed(t *testing.T, f func(b *bed)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bed{t: t, pipe: &pipe{st: pipeline.Status{Applied: time.Now(), Targets: []pipeline.TargetStatus{target("a", nil), target("b", nil)}}}, shelf: &shelf{}, log: &bytes.Buffer{}, start: time.Now()}
+		b.r = NewReporter(Options{Pipeline: b.pipe, To: b.shelf, Node: node, Log: slog.New(slog.NewTextHandler(b.log, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { b.r.Run(ctx); close(done) }()
+		b.stop = func() { cancel(); <-done }
+		defer b.stop()
+		b.pass(0)
+		f(b)
+	})
+}
+
+func (b *bed) pass(d time.Duration) {
+	time.Sleep(d) // the bubble's clock
+	synctest.Wait()
+}
+
+// count wants so many reports, and returns the last one.
+func (b *bed) count(n int) sent {
+	b.t.Helper()
+	all := b.shelf.all()
+	if len(all) != n {
+		b.t.Fatalf("%d reports after %v, want %d", len(all), time.Since(b.start), n)
+	}
+	return all[n-1]
+}
+
+func (b *bed) failing(names ...string) {
+	b.pipe.set(func(st *pipeline.Status) {
+		st.Targets = nil
+		for _, name := range []string{"a", "b"} {
+			var err error
+			if strings.Contains(strings.Join(names, " "), name) {
+				err = refused
+				st.Totals = map[string]pipeline.Totals{"loki": {SendFailed: st.Totals["loki"].SendFailed + 1}}
+			}
+			st.Targets = append(st.Targets, target(name, err))
+		}
+	})
+}
+
+func TestReportsAtStartAndByTheMinute(t *testing.T) {
+	inBed(t, func(b *bed) {
+		if c := b.count(1); c.ID != "node1" || c.PipelineHealth != "HEALTHY" || c.RemotecfgStatus != "REMOTECFG_UP" {
+			t.Errorf("%+v", c)
+		}
+		b.pass(30*time.Minute + time.Second)
+		n := len(b.shelf.all())
+		if n < 31 || n > 35 {
+			t.Errorf("%d reports in half an hour", n)
+		}
+		for i, c := range b.shelf.all()[1:] {
+			if gap := c.at.Sub(b.shelf.all()[i].at); gap < 50*time.Second || gap > time.Minute+time.Second {
+				t.Errorf("a report after %v", gap)
+			}
+		}
+		b.pipe.mu.Lock()
+		if b.pipe.looks < 1700 {
+			t.Errorf("looked %d times in half an hour", b.pipe.looks)
+		}
+		b.pipe.mu.Unlock()
+		b.stop()
+		if c := b.count(n + 1); !c.at.Equal(time.Now()) {
+			t.Errorf("the last one is of %v", c.at)
+		}
+	})
+}
+
+func TestReportsWhenHealthChanges(t *testing.T) {
+	inBed(t, func(b *bed) {
+		b.pass(10500 * time.Millisecond)
+		b.failing("a")
+		b.pass(time.Second)
+		if c := b.count(2); c.PipelineHealth != "DEGRADED" || c.ExporterSendFailedDelta != 1 || len(c.FailingExporters) != 1 {
+			t.Errorf("%+v", c)
+		}
+		b.failing("a", "b")
+		b.pass(time.Second)
+		if c := b.count(3); c.PipelineHealth != "ERROR" || c.ExporterSendFailedDelta != 2 || c.ExporterSendFailedTotal != 3 {
+			t.Errorf("%+v", c)
+		}
+		b.failing()
+		b.pass(time.Second)
+		if c := b.count(4); c.PipelineHealth != "HEALTHY" || c.ExporterSendFailedDelta != 0 {
+			t.Errorf("%+v", c)
+		}
+		// Flapping is told, but not each time; and the end of it is.
+		for range 600 {
+			b.failing("a")
+			b.pass(500 * time.Millisecond)
+			b.failing()
+			b.pass(500 * time.Millisecond)
+			b.failing("a")
+			b.pass(500 * time.Millisecond)
+		}
+		if n := len(b.shelf.all()); n > 4+15*60/10+15*2 || n < 4+60 {
+			t.Errorf("%d reports of a quarter of an hour of flapping", n)
+		}
+		b.pass(changeEvery + time.Second)
+		if c := b.shelf.all(); c[len(c)-1].PipelineHealth != "DEGRADED" {
+			t.Errorf("at last %+v", c[len(c)-1])
+		}
+	})
+}
+
+// A store that is away is tried again and again, the pipeline notices nothing,
+// and what was counted meanwhile is in the report that is stored at last.
+func TestStoreThatIsAway(t *testing.T) {
+	for name, hang := range map[string]bool{"refuses": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			inBed(t, func(b *bed) {
+				b.shelf.set(config.ErrUnavailable, hang)
+				b.failing("a")
+				b.pass(10 * time.Second)
+				b.failing("a")
+				b.pass(10 * time.Minute)
+				b.count(1)
+				if c := b.r.Current(); c.RemotecfgStatus != "REMOTECFG_DOWN" || c.PipelineHealth != "DEGRADED" || c.ExporterSendFailedTotal != 2 {
+					t.Errorf("told locally: %+v", c)
+				}
+				b.shelf.mu.Lock()
+				if tries := b.shelf.tries; tries < 10 || tries > 40 {
+					t.Errorf("%d tries in 10 minutes", tries)
+				}
+				b.shelf.mu.Unlock()
+				if n := strings.Count(b.log.String(), "cannot be stored"); n != 1 {
+					t.Errorf("said %d times:\n%s", n, b.log)
+				}
+				b.shelf.set(nil, false)
+				b.pass(time.Minute + storeWithin + time.Second)
+				all := b.shelf.all()
+				if c := all[1]; c.RemotecfgStatus != "REMOTECFG_UP" || c.ExporterSendFailedDelta != 2 || c.PipelineHealth != "DEGRADED" {
+					t.Errorf("%+v", c)
+				}
+				if c := b.r.Current(); c.RemotecfgStatus != "REMOTECFG_UP" || !strings.Contains(b.log.String(), "stored again") {
+					t.Errorf("%+v\n%s", c, b.log)
+				}
+				// An end without a store is not waited for.
+				b.shelf.set(config.ErrUnavailable, hang)
+				b.pass(2 * time.Minute)
+				n := len(b.shelf.all())
+				b.pass(storeWithin + time.Second)
+				before := time.Now()
+				b.stop()
+				if took := time.Since(before); took > storeWithin {
+					t.Errorf("the end took %v", took)
+				}
+				b.count(n)
+			})
+		})
+	}
+}
+
+// A pipeline that does not answer is UNKNOWN, within seconds, and known again
+// when it does.
+func TestPipelineThatHangs(t *testing.T) {
+	inBed(t, func(b *bed) {
+		b.failing("a")
+		b.pass(time.Second)
+		b.count(2)
+		hang := make(chan struct{})
+		b.pipe.hangs(hang)
+		b.pass(2 * askWithin)
+		c := b.count(3)
+		if c.PipelineHealth != "UNKNOWN" || !strings.Contains(c.PipelineError, "has not answered within 5s") || c.ExporterSendFailedDelta != 0 ||
+			len(c.UnhealthyComponents) != 1 || c.TotalExporters != 2 || !c.PipelineCheckedAt.Equal(b.shelf.all()[1].PipelineCheckedAt) {
+			t.Errorf("%+v", c)
+		}
+		b.pass(10 * time.Minute)
+		if n := len(b.shelf.all()); n < 12 || n > 16 {
+			t.Errorf("%d reports of a pipeline that hangs for 10 minutes", n)
+		}
+		b.pipe.hangs(nil)
+		close(hang)
+		b.pass(2 * time.Second)
+		if c := b.r.Current(); c.PipelineHealth != "DEGRADED" || !strings.Contains(c.UnhealthyComponents[0].LocalID, "target/a") {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// What the daemon was when it ended is its last report.
+func TestLastReport(t *testing.T) {
+	inBed(t, func(b *bed) {
+		b.failing("a")
+		b.pipe.set(func(st *pipeline.Status) { st.Stopped = true })
+		b.stop()
+		if c := b.count(2); c.PipelineHealth != "UNKNOWN" || c.PipelineError != "lbshipd was stopped" || c.ExporterSendFailedDelta != 1 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+func TestLocal(t *testing.T) {
+	var l Local
+	ctx := t.Context()
+	if list, err := l.Collectors(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if err := l.Forget(ctx, "node1"); !errors.Is(err, config.ErrNotFound) {
+		t.Error(err)
+	}
+	for _, version := range []string{"1", "2"} {
+		if err := l.Report(ctx, config.Collector{ID: "node1", Version: version}); err != nil {
+			t.Error(err)
+		}
+	}
+	list, err := l.Collectors(ctx)
+	if err != nil || len(list) != 1 || list[0].Version != "2" || list[0].AlloyStatus != "ALLOY_ONLINE" || time.Since(list[0].LastSeen) > time.Minute {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := l.Forget(ctx, "node2"); !errors.Is(err, config.ErrNotFound) || !strings.Contains(err.Error(), "node2") {
+		t.Error(err)
+	}
+	if err := l.Forget(ctx, "node1"); err != nil {
+		t.Error(err)
+	}
+	if list, _ := l.Collectors(ctx); len(list) != 0 {
+		t.Errorf("%v", list)
+	}
+}
