@@ -68,7 +68,8 @@ const (
 // Collectors is where nodes report, and where the reports of all are read.
 type Collectors interface {
 	// Report stores a node's report. AlloyStatus and LastSeen are made when it is
-	// read: from whether the node's lease is alive, and since when it is not.
+	// read: from whether the node's lease is alive, and since when it is not. A report that
+	// fails is not stored: its deltas belong into the next one.
 	Report(ctx context.Context, c Collector) error
 	// Collectors returns all nodes that have reported and were not forgotten, by ID.
 	Collectors(ctx context.Context) ([]Collector, error)

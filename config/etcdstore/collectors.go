@@ -59,8 +59,7 @@ func (s *Store) Report(ctx context.Context, c config.Collector) error {
 		return nil
 	}
 	if err := s.putReport(ctx, c, r.alive.lease()); err != nil {
-		r.skipped = c
-		return err
+		return err // what the caller has counted is in its next report again
 	}
 	r.matters, r.due, r.skipped = matters, time.Now().Add(s.soon(s.o.ReportEvery)), config.Collector{}
 	return nil
