@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -20,11 +21,14 @@ func (c *call) apply() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	changes, err := config.DecodeAll(b.name, b.data)
-	if err != nil {
-		return reply{}, err
+	kinds, empty := listedKinds(b)
+	pruning := c.query.is(paramPrune, false)
+	var changes []config.Change
+	if !pruning || !empty {
+		if changes, err = config.DecodeAll(b.name, b.data); err != nil {
+			return reply{}, err
+		}
 	}
-	kinds := listedKinds(b.data)
 	for _, change := range changes {
 		kinds[change.Kind] = true
 	}
@@ -33,7 +37,7 @@ func (c *call) apply() (reply, error) {
 			return reply{}, forbidden(c.who, writer(kind))
 		}
 	}
-	if c.query.is(paramPrune, false) {
+	if pruning {
 		if changes, err = c.prune(changes, kinds); err != nil {
 			return reply{}, err
 		}
@@ -66,26 +70,57 @@ func (c *call) prune(changes []config.Change, kinds map[config.Kind]bool) ([]con
 	return changes, nil
 }
 
-// listedKinds returns the kinds of which there is a list in the body, if only
-// an empty one. What cannot be read is DecodeAll's to say.
-func listedKinds(data []byte) map[config.Kind]bool {
-	kinds := map[config.Kind]bool{}
-	defer func() { _ = recover() }() // the library panics on some broken input
-	for dec := yaml.NewDecoder(bytes.NewReader(data)); ; {
-		var doc yaml.Node
-		if err := dec.Decode(&doc); errors.Is(err, io.EOF) || err != nil {
-			return kinds
+// listedKinds returns the kinds of which there is a list in the body, and whether these
+// lists are all that is in it and all are empty, which says something only if what is
+// not there is to be deleted. What cannot be read is DecodeAll's to say.
+func listedKinds(b body) (kinds map[config.Kind]bool, empty bool) {
+	kinds, empty = map[config.Kind]bool{}, true
+	field := func(name string, noItems bool) {
+		kind, ok := config.ParseKind(name)
+		list := ok && kind.List() == name
+		empty = empty && list && noItems && !kinds[kind]
+		if list {
+			kinds[kind] = true
 		}
+	}
+	if b.name == jsonBody {
+		var fields map[string]json.RawMessage
+		empty = json.Unmarshal(b.data, &fields) == nil
+		for name, value := range fields {
+			var items []json.RawMessage
+			field(name, json.Unmarshal(value, &items) == nil && items != nil && len(items) == 0)
+		}
+		return kinds, empty && len(kinds) > 0
+	}
+	for _, doc := range yamlDocuments(b.data) {
 		if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+			empty = false
 			continue
 		}
-		for i := 0; i+1 < len(doc.Content[0].Content); i += 2 {
-			for _, kind := range config.Kinds() {
-				if doc.Content[0].Content[i].Value == kind.List() {
-					kinds[kind] = true
-				}
-			}
+		fields := doc.Content[0].Content
+		for i := 0; i+1 < len(fields); i += 2 {
+			field(fields[i].Value, fields[i+1].Kind == yaml.SequenceNode && len(fields[i+1].Content) == 0)
 		}
+	}
+	return kinds, empty && len(kinds) > 0
+}
+
+// yamlDocuments returns the documents of a text, none if it cannot be read.
+func yamlDocuments(data []byte) (docs []yaml.Node) {
+	defer func() {
+		if recover() != nil { // the library panics on some broken input
+			docs = nil
+		}
+	}()
+	for dec := yaml.NewDecoder(bytes.NewReader(data)); ; {
+		var doc yaml.Node
+		switch err := dec.Decode(&doc); {
+		case errors.Is(err, io.EOF):
+			return docs
+		case err != nil:
+			return nil
+		}
+		docs = append(docs, doc)
 	}
 }
 

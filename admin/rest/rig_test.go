@@ -174,6 +174,9 @@ func (g *rig) request(q request) *http.Request {
 	if q.contentType != "" && q.contentType != "-" {
 		req.Header.Set("Content-Type", q.contentType)
 	}
+	if len(q.body) > 1<<20 {
+		req.Header.Set("Expect", "100-continue") // or what is not read may reset the connection before its answer is
+	}
 	for k, v := range q.header {
 		req.Header.Set(k, v)
 	}
