@@ -94,7 +94,8 @@ func (d *decoder) value(p path, n *yaml.Node, v reflect.Value) {
 		return
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.bad(p, "YAML tags (%s) are not known here", cut(n.Tag))
+		// The tag is left out: it may be a password that begins with "!".
+		d.bad(p, "begins with \"!\", which YAML takes for a tag, and tags are not known here; put it in quotes if it is text")
 		return
 	}
 	switch v.Kind() {
