@@ -224,7 +224,7 @@ func (g *getOptions) print(c *cobra.Command, lists []objectList, single bool) er
 			fmt.Fprintln(w)
 		}
 		shown++
-		if err := g.printTable(w, l); err != nil {
+		if err := g.printTable(w, l, len(lists) > 1); err != nil {
 			return err
 		}
 	}
@@ -275,7 +275,8 @@ func listName(kind config.Kind) string {
 	return kind.List()
 }
 
-func (g *getOptions) printTable(w io.Writer, l objectList) error {
+// printTable writes one kind; where there are several, names are KIND/NAME.
+func (g *getOptions) printTable(w io.Writer, l objectList, several bool) error {
 	t := g.getTable()
 	if !g.noHeaders && g.out.form != outName {
 		t.Add(g.titles(l.kind)...)
@@ -284,6 +285,9 @@ func (g *getOptions) printTable(w io.Writer, l objectList) error {
 		cells, err := g.cells(l.kind, o)
 		if err != nil {
 			return err
+		}
+		if several {
+			cells[0] = ref{l.kind, o.Name}.String()
 		}
 		t.Add(cells...)
 	}

@@ -21,7 +21,7 @@ const shortHash = 8
 // collectorColumns are what get collectors shows.
 var collectorColumns = []column{
 	cell("NODE", "id"), {title: "STATUS", cell: func(t tree) string { return word(t.text("alloyStatus"), "ALLOY_") }},
-	{title: "HEALTH", cell: func(t tree) string { return strings.ToLower(t.text("pipelineHealth")) }},
+	{title: "HEALTH", cell: func(t tree) string { return health(t.text("alloyStatus"), t.text("pipelineHealth")) }},
 	{title: "LAST-SEEN", cell: lastSeen}, {title: "CONFIG", cell: func(t tree) string { return short(t.text("configHash")) }},
 	{title: "TARGETS", cell: targetsOK}, {title: "PROBLEM", cell: func(t tree) string { return t.text("pipelineError") }},
 	wide(column{title: "STORE", cell: func(t tree) string { return word(t.text("remotecfgStatus"), "REMOTECFG_") }}),
@@ -30,6 +30,14 @@ var collectorColumns = []column{
 
 // word writes ALLOY_ONLINE as online.
 func word(value, prefix string) string { return strings.ToLower(strings.TrimPrefix(value, prefix)) }
+
+// health is not known of a node that does not report any more.
+func health(status, health string) string {
+	if status == config.AlloyOffline {
+		return ""
+	}
+	return strings.ToLower(health)
+}
 
 func short(hash string) string {
 	if len(hash) > shortHash {
@@ -92,7 +100,7 @@ func printNodes(w io.Writer, nodes []client.Collector, advice []string, now time
 	t.Add("NODE", "STATUS", "HEALTH", "LAST SEEN", "CONFIG", "VERSION")
 	for i := range nodes {
 		n := &nodes[i]
-		t.Add(n.ID, word(n.AlloyStatus, "ALLOY_"), strings.ToLower(n.PipelineHealth), ago(n.LastSeen, now), short(n.ConfigHash), n.Version)
+		t.Add(n.ID, word(n.AlloyStatus, "ALLOY_"), health(n.AlloyStatus, n.PipelineHealth), ago(n.LastSeen, now), short(n.ConfigHash), n.Version)
 	}
 	if err := t.Flush(w); err != nil {
 		return err
@@ -137,6 +145,9 @@ func printNodeTargets(w io.Writer, nodes []client.Collector) error {
 	t.Add("NODE", "TARGET", "LAG", "BEHIND", "AT RISK", "STATE")
 	rows := 0
 	for i := range nodes {
+		if nodes[i].AlloyStatus == config.AlloyOffline {
+			continue // that is how it was
+		}
 		for _, x := range nodes[i].Targets {
 			rows++
 			state := "ok"
@@ -192,7 +203,7 @@ func adviceFor(nodes []client.Collector, now time.Time) (advice []string) {
 		}
 		advice = append(advice, targetAdvice(n)...)
 		if known := len(n.Rejected) > 0 || len(n.UnhealthyComponents) > 0 || len(n.FailingExporters) > 0; !known && n.PipelineHealth != config.HealthHealthy {
-			say("%s: %s %s", n.ID, strings.ToLower(n.PipelineHealth), n.PipelineError)
+			say("%s: %s: %s", n.ID, strings.ToLower(n.PipelineHealth), n.PipelineError)
 		}
 	}
 	return advice
@@ -210,7 +221,7 @@ func targetAdvice(n *client.Collector) (advice []string) {
 		case t.Error != "" || failing[t.Name]:
 			advice = append(advice, fmt.Sprintf("%s: target %s takes no records: %s. On that node: lbshipd test target %s", n.ID, t.Name, t.Error, t.Name))
 		case t.AtRiskBytes != nil && *t.AtRiskBytes > 0 && t.AtRiskSeconds != nil && *t.AtRiskSeconds < riskSoon.Seconds():
-			advice = append(advice, fmt.Sprintf("%s: target %s is behind, and what it has not taken is lost from %s on: help it, or let its sources keep more",
+			advice = append(advice, fmt.Sprintf("%s: target %s is behind: what it has not taken begins to be lost in %s. Help it, or let its sources keep more",
 				n.ID, t.Name, screen.Seconds(*t.AtRiskSeconds)))
 		}
 		delete(failing, t.Name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -78,6 +79,7 @@ func (w *writeOptions) addWrite(c *cobra.Command, o Options) {
 // perKind makes a command with one command for each kind below it.
 func perKind(use, short, long string, make func(kind config.Kind) *cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use + " KIND NAME", Short: short, Long: long, Args: group, RunE: group}
+	c.FParseErrWhitelist.UnknownFlags = true // of a kind that is misspelt: that is to be said
 	for _, kind := range config.Kinds() {
 		sub := make(kind)
 		for _, alias := range []string{kind.Plural(), kind.List(), string(kind[0]) + kind.List()[1:len(kind.List())-1]} {
@@ -269,7 +271,10 @@ func dryRunNote(dryRun bool) string {
 
 func tellWarnings(c *cobra.Command, r ref, warnings []string) {
 	for _, text := range warnings {
-		fmt.Fprintf(c.ErrOrStderr(), "warning: %s: %s\n", r, screen.OneLine(text))
+		if !strings.Contains(text, r.name) {
+			text = r.String() + ": " + text
+		}
+		fmt.Fprintln(c.ErrOrStderr(), "warning: "+screen.OneLine(text))
 	}
 }
 
