@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/lbshipd/lbshipd/admin/collector"
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/config/etcdstore"
 	"github.com/lbshipd/lbshipd/config/filestore"
@@ -99,9 +100,9 @@ type origin struct {
 	from       string // in words
 	dir        string // what relative names of files are relative to
 	watcher    config.Watcher
-	store      config.Store      // nil if nothing can be changed
-	collectors config.Collectors // nil if nodes do not report
-	warnings   []string          // to be said at each start
+	store      config.Store // nil if nothing can be changed
+	collectors config.Collectors
+	warnings   []string // to be said at each start
 	// waits is set if a daemon without a configuration is of use: one may come.
 	waits bool
 	close func()
@@ -120,7 +121,7 @@ func openOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, err
 	}
 	fixed := &fixedWatcher{cfg: cfg, log: log, events: make(chan config.Event, 1)}
 	fixed.events <- config.Event{Config: cfg}
-	return &origin{from: "built-in default (no --config given)", watcher: fixed, close: func() {}}, nil
+	return &origin{from: "built-in default (no --config given)", watcher: fixed, collectors: &collector.Local{}, close: func() {}}, nil
 }
 
 func fileOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, error) {
@@ -128,7 +129,7 @@ func fileOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, err
 	if err != nil {
 		return nil, err
 	}
-	return &origin{from: o.config, dir: filepath.Dir(store.Path()), watcher: store, close: func() {}}, nil
+	return &origin{from: o.config, dir: filepath.Dir(store.Path()), watcher: store, collectors: &collector.Local{}, close: func() {}}, nil
 }
 
 func etcdOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/lbshipd/lbshipd/admin/auth"
+	"github.com/lbshipd/lbshipd/admin/collector"
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/internal/ratelog"
 	"github.com/lbshipd/lbshipd/pipeline"
@@ -199,6 +201,7 @@ func (d *running) run(ctx context.Context, first config.Event, events <-chan con
 	d.warn(&first)
 	d.notify.ready(d.sup.Status())
 	go d.notify.run(saving, d.sup)
+	defer d.report()()
 	for {
 		select {
 		case e, ok := <-events:
@@ -219,6 +222,16 @@ func (d *running) run(ctx context.Context, first config.Event, events <-chan con
 			return d.stop(signals)
 		}
 	}
+}
+
+// report has this node report how it is, until what it returns is called.
+func (d *running) report() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: d.log,
+		Node: collector.Node{Node: d.node, Version: ownVersion()}})
+	var work sync.WaitGroup
+	work.Go(func() { r.Run(ctx) })
+	return func() { cancel(); work.Wait() }
 }
 
 // change applies a new configuration, or says why it does not.
