@@ -116,11 +116,11 @@ func TestAppliedLate(t *testing.T) {
 // What cannot be found out in time is said to be unknown.
 func TestUnknownWhetherApplied(t *testing.T) {
 	r := newRig(t, nil)
+	r.o.Timeout = time.Second
 	s, p := r.proxied()
 	if _, err := s.List(r.ctx()); err != nil {
 		t.Fatal(err)
 	}
-	s.o.Timeout = time.Second
 	p.next(func(x *transfer) {
 		x.swallow()
 		x.server.Write(x.data)

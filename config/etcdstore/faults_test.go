@@ -107,21 +107,24 @@ func TestAllMembersDownAndBack(t *testing.T) {
 	r.write(s, source(t, "a", ""))
 	w.want("a")
 	r.etcd.KillAll()
-	s.o.Timeout = time.Second
-	_, err := s.List(t.Context())
+	brief := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	_, err := s.List(brief())
 	if !errors.Is(err, config.ErrUnavailable) || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("listing: %v", err)
 	}
-	_, err = s.Write(t.Context(), []config.Change{source(t, "b", "")}, me)
+	_, err = s.Write(brief(), []config.Change{source(t, "b", "")}, me)
 	wantError(t, err, config.ErrUnavailable)
-	wantError(t, s.Report(t.Context(), config.Collector{ID: "n1"}), config.ErrUnavailable)
+	wantError(t, s.Report(brief(), config.Collector{ID: "n1"}), config.ErrUnavailable)
 	eventually(t, "it is known that etcd is away", func() bool { _, err := s.Reached(); return errors.Is(err, config.ErrUnavailable) })
 	// Asked, it says what it knows.
 	s.Reload()
 	if e := w.next(); !e.Reloaded || !e.Cached || names(e) != "a" {
 		t.Errorf("reload while etcd is away: %+v", e)
 	}
-	s.o.Timeout = 20 * time.Second
 	r.etcd.Restart()
 	begin := time.Now()
 	r.write(s, source(t, "b", ""))

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
-	"github.com/lbshipd/lbshipd/internal/testbed"
 )
 
 // What is written is listed, with who wrote it and when, and an Etag that
@@ -80,7 +79,7 @@ func TestBadObjects(t *testing.T) {
 	r := newRig(t, nil)
 	s := r.open()
 	r.write(s, source(t, "good", ""), target(t, "out", "pw"))
-	long := `{"name":"long","journald":{},"labels":{"a":"` + strings.Repeat("x", config.MaxObjectBytes) + `"}}`
+	long := `{"name":"long","journald":{}}` + strings.Repeat(" ", config.MaxObjectBytes)
 	bad := map[string]struct{ value, want string }{
 		"sources/text":     {"hello", "not a JSON object"},
 		"sources/list":     {"[]", "not a JSON object"},
@@ -169,13 +168,14 @@ func TestTooMuchAtOnce(t *testing.T) {
 	if len(w.Objects) != maxChanges {
 		t.Errorf("%d written", len(w.Objects))
 	}
-	pem := strings.Repeat("what is not PEM is skipped\n", 20_000) + testbed.NewCA(t, "big").PEM
-	big := func(name string) config.Change {
-		text := fmt.Sprintf(`{"name": %q, "caPem": %q}`, name, pem)
-		return config.Change{Kind: config.KindTLSBundle, Name: name, Draft: draft(t, config.KindTLSBundle, text)}
+	// What was there before counts too.
+	var gone []config.Change
+	for _, name := range []string{"x", "y", "z"} {
+		r.put("sources/"+name, strings.Repeat("x", 540<<10))
+		gone = append(gone, config.Change{Kind: config.KindSource, Name: name})
 	}
-	r.write(s, big("a"))
-	if _, err := s.Write(r.ctx(), []config.Change{big("b"), big("c"), big("d")}, me); err == nil || !strings.Contains(err.Error(), "at most 1556480 can be") {
-		t.Errorf("2 MiB: %v", err)
+	if _, err := s.Write(r.ctx(), gone, me); err == nil || !strings.Contains(err.Error(), "at most 1556480 can be") {
+		t.Errorf("1.6 MiB: %v", err)
 	}
+	r.write(s, gone[:2]...)
 }

@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -109,6 +110,9 @@ type firstRead struct {
 // Read is the connection's.
 func (c *firstRead) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if errors.Is(err, net.ErrClosed) {
+		return n, err // we did it; the other side's reason is found at another try
+	}
 	c.once.Do(func() {
 		if err != nil {
 			err = tlsbundle.Explain(err, c.shown)

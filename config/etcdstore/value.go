@@ -20,8 +20,8 @@ const valueFormat = 1
 // hiddenPrefix begins what is shown in place of a secret.
 const hiddenPrefix = "(hidden"
 
-// maxValue bounds a key's value that is looked at, in bytes: an object and what is around it.
-const maxValue = config.MaxObjectBytes + config.MaxObjectBytes/2
+// maxValue bounds a key's value, in bytes: an object with its secrets sealed, and what is around it.
+const maxValue = config.MaxObjectBytes
 
 // envelope is the value of an object's key. An object by itself, as one would
 // write it in a file, will do too: then nothing is known of who wrote it.

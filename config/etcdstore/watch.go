@@ -60,6 +60,7 @@ type loop struct {
 	pending *config.Event    // what the receiver has not taken yet
 	sent    *config.Event    // the last Event that was made
 	answer  bool             // a Reload waits for its Event
+	late    bool             // etcd did not answer it in time
 }
 
 func (l *loop) run(ctx context.Context, out chan<- config.Event) {
@@ -96,6 +97,7 @@ func (l *loop) run(ctx context.Context, out chan<- config.Event) {
 			}
 		case <-answerBy:
 			if l.answer {
+				l.late = true
 				l.send()
 			}
 		}
@@ -196,12 +198,12 @@ func (l *loop) send() {
 	if l.snap != nil {
 		l.keys = l.s.keyChanges()
 		event, l.files = l.s.event(l.snap)
-		event.Cached = l.cached || l.err != nil
+		event.Cached = l.cached || l.err != nil || l.late
 	} else {
 		event.Err = l.unavailable()
 	}
 	event.Reloaded = l.answer || l.pending != nil && l.pending.Reloaded
-	l.pending, l.sent, l.answer = &event, &event, false
+	l.pending, l.sent, l.answer, l.late = &event, &event, false, false
 }
 
 // event makes a configuration of all objects that can be used, and says as

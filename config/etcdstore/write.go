@@ -192,6 +192,9 @@ func (s *Store) transaction(snap *snapshot, a *attempt, o config.WriteOptions) (
 		if err != nil {
 			return nil, fmt.Errorf("writing %s %q: %w", c.Kind.Title(), c.Name, err)
 		}
+		if len(value) > maxValue {
+			return nil, config.Problems{{Object: fmt.Sprintf("%s %q", c.Kind.Title(), c.Name), Message: fmt.Sprintf("is %d bytes long as it would be stored, and at most %d can be", len(value), maxValue)}}
+		}
 		txn.put(key, value)
 	}
 	value, err := e.encode()
