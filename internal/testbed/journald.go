@@ -95,7 +95,7 @@ func (j *Journald) Restart(tb TB) {
 	}
 	j.dead = make(chan struct{})
 	go func(cmd *exec.Cmd, dead chan struct{}) { cmd.Wait(); close(dead) }(j.cmd, j.dead)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		conn, err := j.keepAlive()
 		if err == nil {

@@ -148,7 +148,7 @@ func (r *Rsyslog) start(tb TB) error {
 	}
 	r.dead = make(chan struct{})
 	go func(cmd *exec.Cmd, dead chan struct{}) { cmd.Wait(); close(dead) }(r.cmd, r.dead)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !r.listens() {
 		select {
 		case <-r.dead:
@@ -157,7 +157,7 @@ func (r *Rsyslog) start(tb TB) error {
 		}
 		if time.Now().After(deadline) {
 			r.Kill()
-			return fmt.Errorf("it does not listen on %s: %s", r.Address, r.log.String())
+			return fmt.Errorf("it does not listen on %s: %s%s", r.Address, r.log.String(), r.Log())
 		}
 	}
 	return nil
@@ -381,7 +381,7 @@ func (r *Rsyslog) Messages(tb TB) []RsyslogMessage {
 // Wait waits until it has written at least n messages and returns all.
 func (r *Rsyslog) Wait(tb TB, n int) []RsyslogMessage {
 	tb.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		got := r.Count(tb)
 		if got >= n {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,14 +76,14 @@ type line struct {
 	fields []string // names and values
 }
 
-var batchNumber int
+var batchNumber atomic.Int64
 
 // batchOf makes a batch of one input; its positions are unlike any other's.
 func batchOf(lines ...line) *record.Batch {
 	b := record.NewBatch()
 	b.Origin = testOrigin
-	batchNumber++
-	b.Before, b.After = record.Position(fmt.Sprintf("p%d", batchNumber)), record.Position(fmt.Sprintf("p%d", batchNumber+1))
+	n := batchNumber.Add(1)
+	b.Before, b.After = record.Position(fmt.Sprintf("p%d", n-1)), record.Position(fmt.Sprintf("p%d", n))
 	for _, l := range lines {
 		r := b.Add()
 		r.Time, r.Line, r.Level = l.at.UnixNano(), b.Copy([]byte(l.text)), record.LevelInfo

@@ -292,6 +292,7 @@ func TestIdleConnectionIsClosedByTheServer(t *testing.T) {
 	p := newPKI(t)
 	for _, tr := range streams {
 		t.Run(tr.protocol+tr.framing, func(t *testing.T) {
+			t.Parallel()
 			r, g := start(t, p, tr.protocol, tr.framing, testbed.RsyslogOptions{})
 			for i, end := range []func(){r.Stop, r.Kill, func() {}} {
 				res, err := g.Send(within(t, 20*time.Second), []*record.Batch{batchOf(t, fmt.Sprint("round ", i))})

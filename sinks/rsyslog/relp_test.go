@@ -129,12 +129,13 @@ func TestRelpFaults(t *testing.T) {
 	p := newPKI(t)
 	for _, protocol := range []string{"relp", "relp-tls"} {
 		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			random := rand.New(rand.NewPCG(seed, 0))
 			var conf *tls.Config
 			var bundle *config.TLSBundle
-			c := config.RsyslogTarget{Protocol: protocol, Timeout: config.Duration(150 * time.Millisecond)}
+			c := config.RsyslogTarget{Protocol: protocol, Timeout: config.Duration(500 * time.Millisecond)}
 			if protocol == "relp-tls" {
 				conf, bundle, c.ServerName = &tls.Config{Certificates: []tls.Certificate{p.server.TLS(t)}}, p.bundle(), "logs.example"
 			}

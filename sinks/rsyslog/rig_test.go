@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,13 +61,19 @@ func batchOf(t testing.TB, lines ...string) *record.Batch {
 
 // numbered makes batches of lines that name their number.
 func numbered(t testing.TB, batches, lines int) []*record.Batch {
+	return padded(t, batches, lines, 0)
+}
+
+// padded makes them so many octets longer.
+func padded(t testing.TB, batches, lines, octets int) []*record.Batch {
 	t.Helper()
+	pad := strings.Repeat(" x", octets/2)
 	var all []*record.Batch
 	n := 0
 	for range batches {
 		texts := make([]string, lines)
 		for i := range texts {
-			texts[i] = fmt.Sprintf("message %07d", n)
+			texts[i] = fmt.Sprintf("message %07d%s", n, pad)
 			n++
 		}
 		all = append(all, batchOf(t, texts...))
@@ -108,10 +115,10 @@ func within(t testing.TB, d time.Duration) context.Context {
 // until polls a condition.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within 2 minutes: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -15,6 +15,7 @@ import (
 // A file that was created and rotated away while no daemon ran is found by its
 // birth and its name; one that a former daemon may have read is not read again.
 func TestBornAndRotatedWhileDown(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"app.log", "app.log.1", "app.log-20260102", "app.log.2026-01-02-03", "app.log.2.gz", "other.txt", "application.1"} {
 		write(t, filepath.Join(dir, name), name+"\n")

@@ -28,6 +28,7 @@ func text(lines []string) string { return strings.Join(lines, "\n") + "\n" }
 // The rest of a file that was rotated and compressed while no daemon ran is
 // read, from where it was read to, once; also if that takes another restart in its middle.
 func TestRestOfCompressedFile(t *testing.T) {
+	t.Parallel()
 	names := []string{"app.log.1", "app.log-20261121", "app-20261121.log", "app.log"}
 	for i, c := range compressors {
 		name := names[i%len(names)]
@@ -82,6 +83,7 @@ func TestRestOfCompressedFile(t *testing.T) {
 
 // A file that was truncated in place has the rest in its copy.
 func TestCopytruncateReadsTheCopy(t *testing.T) {
+	t.Parallel()
 	for _, c := range []string{"", ".gz"} {
 		for _, down := range []bool{false, true} {
 			t.Run(fmt.Sprintf("copy %q, down %v", c, down), func(t *testing.T) {
@@ -123,6 +125,7 @@ func TestCopytruncateReadsTheCopy(t *testing.T) {
 // grafana/alloy 3193: with a glob that has the rotated names too, the
 // compressed copy of a file that was read is not read as a new one, nor as text.
 func TestCompressedCopyIsNotReadAsNew(t *testing.T) {
+	t.Parallel()
 	for _, c := range compressors[1:] {
 		t.Run(c.ending, func(t *testing.T) {
 			t.Parallel()
@@ -155,6 +158,7 @@ func TestCompressedCopyIsNotReadAsNew(t *testing.T) {
 // What can be read of a broken archive is read, and the rest is said to be
 // lost, with its size where the archive tells it.
 func TestBrokenArchives(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		ending  string
 		cut     bool
@@ -210,6 +214,7 @@ func TestBrokenArchives(t *testing.T) {
 
 // An archive that somebody is writing is waited for.
 func TestArchiveBeingWritten(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	lines := numbered(0, 20000)
 	write(t, path, text(lines[:100]))
@@ -235,6 +240,7 @@ func TestArchiveBeingWritten(t *testing.T) {
 // With more archives than may be in memory at once, and some of their readers
 // stuck, all the others are read all the same.
 func TestManyArchives(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	lines := numbered(0, 3000)
 	const files = 20

@@ -20,6 +20,7 @@ import (
 )
 
 func TestBadPatternsAreNamed(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ paths, exclude []string }{
 		{[]string{"/var/log/[a"}, nil},
 		{[]string{"/var/log/{a,b"}, nil},
@@ -41,6 +42,7 @@ func TestBadPatternsAreNamed(t *testing.T) {
 }
 
 func TestDescend(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		pattern, dir string
 		link, want   bool
@@ -66,6 +68,7 @@ func TestDescend(t *testing.T) {
 
 // Directories and files that come later are found, with and without inotify.
 func TestLaterDirectories(t *testing.T) {
+	t.Parallel()
 	for _, poll := range []bool{false, true} {
 		t.Run(fmt.Sprint("polling ", poll), func(t *testing.T) {
 			t.Parallel()
@@ -102,6 +105,7 @@ func TestLaterDirectories(t *testing.T) {
 // A directory that is removed while the inputs hold its files open sends no
 // IN_DELETE_SELF, and is found all the same when it is made again.
 func TestDirectoryMadeAgainWhileItsFilesAreHeld(t *testing.T) {
+	t.Parallel()
 	for _, removed := range []string{"logs/app", "logs"} {
 		t.Run(removed, func(t *testing.T) {
 			t.Parallel()
@@ -120,6 +124,7 @@ func TestDirectoryMadeAgainWhileItsFilesAreHeld(t *testing.T) {
 }
 
 func TestSymlinks(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	pods, links := filepath.Join(dir, "pods"), filepath.Join(dir, "containers")
 	write(t, filepath.Join(pods, "c1/0.log"), "one\n")
@@ -157,6 +162,7 @@ func TestSymlinks(t *testing.T) {
 }
 
 func TestNotRegularAndUnreadable(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o777))
 	for d := dir; d != "/"; d = filepath.Dir(d) { // others must get through
@@ -203,6 +209,7 @@ func mode(t *testing.T, path string) os.FileMode {
 }
 
 func TestStartAt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	write(t, path, "old\nunfinis")
@@ -230,6 +237,7 @@ func TestStartAt(t *testing.T) {
 
 // An inode number that is used again does not take the old position over.
 func TestInodeReuse(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	text := "the same text\n"
 	write(t, path, text)
@@ -268,6 +276,7 @@ func TestInodeReuse(t *testing.T) {
 
 // A new device number, as after a reboot, does not make a file a new one.
 func TestDeviceNumberChanged(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "1\n")
 	r := newRig(t, path)
@@ -292,6 +301,7 @@ func TestDeviceNumberChanged(t *testing.T) {
 // An input that has ended can be opened as long as it is held, though its
 // file is deleted; then its descriptor is closed.
 func TestDescriptorLivesAsLongAsTheInput(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "1\n")
 	r := newRig(t, path)
@@ -329,6 +339,7 @@ func openFiles(t *testing.T, path string) (n int) {
 // A file that is renamed before it could be opened is followed by the events,
 // and announced before the one that took its place.
 func TestRenamedBeforeOpened(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	src := testSource(t, path, 0)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	write(t, path, "one\ntwo\r\n\n\nthree")
@@ -26,6 +27,7 @@ func TestFollow(t *testing.T) {
 }
 
 func TestRotationRenameCreate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	write(t, path, "1\n")
@@ -54,6 +56,7 @@ func TestRotationRenameCreate(t *testing.T) {
 }
 
 func TestRestartAfterRotation(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	write(t, path, "1\n2\nhal")
@@ -81,6 +84,7 @@ func TestRestartAfterRotation(t *testing.T) {
 }
 
 func TestCopytruncate(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	write(t, path, "one line\nanother\n")
@@ -96,6 +100,7 @@ func TestCopytruncate(t *testing.T) {
 }
 
 func TestRewrittenLonger(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.log")
 	for i, text := range []string{"one line\n", "new line\n", "a longer line\nand one more\n"} {

@@ -82,6 +82,7 @@ func lastGap(t *testing.T, rd *reader) (gaps []*sources.GapError, lines int) {
 }
 
 func TestHeldFilesAreBounded(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		name  string
 		bound func(*source)
@@ -148,6 +149,7 @@ func TestHeldFilesAreBounded(t *testing.T) {
 
 // What is given up is counted from where each target is.
 func TestGivenUpInTheMiddle(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	lines := numbered(0, 5000)
 	write(t, path, text(lines))
@@ -177,6 +179,7 @@ func TestGivenUpInTheMiddle(t *testing.T) {
 // A reader in the middle of a file that is given up at any moment sees the
 // gap, and never another file's content or a truncation.
 func TestGivenUpAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	lines := numbered(0, 20000)
 	write(t, path, text(lines))
@@ -217,6 +220,7 @@ func TestGivenUpAtAnyMoment(t *testing.T) {
 }
 
 func TestRisk(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "one\ntwo\n")
 	r := newStuckRig(t, path)
@@ -244,6 +248,7 @@ func TestRisk(t *testing.T) {
 // Giving a file up frees its inode, whose number the next file gets: that one
 // is another file, also while the target that lost the first one is still down.
 func TestFileThatGetsTheInodeOfOneGivenUp(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	r := newRig(t, path)
 	src, err := newSource(&r.cfg, r.deps())

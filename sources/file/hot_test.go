@@ -10,6 +10,7 @@ import (
 
 // A file is looked at the sooner the faster it is written, and no longer than it is.
 func TestPace(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "")
 	opened, err := testInput(t, testSource(t, path, 0), path).Open("")
@@ -41,6 +42,7 @@ func TestPace(t *testing.T) {
 // A copy that appears beside a quiet file makes it be looked at as often as
 // can be, and the truncation that follows costs nothing that was there for a moment.
 func TestCopyIsAWarning(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "1\n")
 	r := newRig(t, path)
@@ -63,6 +65,7 @@ func TestCopyIsAWarning(t *testing.T) {
 
 // Readers that are hurried, cancelled and closed at any moment leave nothing behind.
 func TestHurryAndCancel(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, "1\n")
 	src := testSource(t, path, 0)

@@ -81,6 +81,7 @@ func TestEndlessLine(t *testing.T) {
 
 // Lines longer than a window are whole, though they come in pieces.
 func TestLinesLongerThanAWindow(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	src := testSource(t, path, 2<<20)
 	write(t, path, "")
@@ -109,6 +110,7 @@ func TestLinesLongerThanAWindow(t *testing.T) {
 // A hole of 8 GiB, as a writer with its own offset leaves after a truncation,
 // is passed over at once; NULs at the end are left until something follows.
 func TestHole(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	const hole = 8 << 30
 	write(t, path, "before\n")
@@ -146,6 +148,7 @@ func TestHole(t *testing.T) {
 
 // A Reader stops exactly where another one was, be that within a line.
 func TestUntil(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, strings.Repeat("a line of some length\n", 50)+strings.Repeat("x", 300)+"\nend\ntorn")
 	src := testSource(t, path, 100)

@@ -24,6 +24,7 @@ import (
 // fluent-bit 10414, vector 22954: a rotated file is given up some seconds
 // after its rotation, with bytes left in it for a target that is slow or was away.
 func TestRotatedFileIsNotAbandoned(t *testing.T) {
+	t.Parallel()
 	aways := map[string]func(t *testing.T, path string, i int){
 		"renamed": func(t *testing.T, path string, i int) { must(t, os.Rename(path, path+"."+strconv.Itoa(i))) },
 		"deleted": func(t *testing.T, path string, i int) { must(t, os.Remove(path)) },
@@ -60,6 +61,7 @@ func TestRotatedFileIsNotAbandoned(t *testing.T) {
 
 // fluent-bit 7019: after an error of read(2) the file is never read again.
 func TestReaderRecoversFromReadErrors(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	lines := numbered(0, 3000)
 	write(t, path, text(lines[:1000]))
@@ -129,6 +131,7 @@ func TestReaderRecoversFromReadErrors(t *testing.T) {
 
 // otel-arrow 3395: with startAt end, what is written later is never seen.
 func TestStartAtEndFollows(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	contents := map[string]string{"empty": "", "one line": "old\n", "no newline": "old\nunfinished ", "large": text(numbered(0, 50000)),
 		"utf-16": "\xff\xfeo\x00l\x00d\x00\n\x00"}
@@ -174,6 +177,7 @@ func wide(s string) string {
 // fluent-bit 1285 and its like: what was truncated under the reader is read
 // over and over, or keeps a processor busy.
 func TestTruncatedFileIsNotReadInALoop(t *testing.T) {
+	t.Parallel()
 	lines := numbered(0, 3000)
 	content := text(lines)
 	for _, size := range []int{0, 1, 500, 40000} {

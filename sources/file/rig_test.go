@@ -231,7 +231,7 @@ func (r *rig) until(what string, ok func() bool) {
 
 func waitFor(t *testing.T, what string, ok func() bool, state func() string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long for %s: %s", what, state())

@@ -18,10 +18,11 @@ import (
 // logger writes numbered lines at a rate, one write call for each, as a
 // program does that logs.
 type logger struct {
-	t    *testing.T
-	path string
-	next int
-	f    *os.File
+	t      *testing.T
+	path   string
+	next   int
+	opened int // lines that were written before the open file was begun
+	f      *os.File
 	// plainOffset: without O_APPEND.
 	plainOffset bool
 }
@@ -37,7 +38,7 @@ func (l *logger) reopen() {
 	}
 	f, err := os.OpenFile(l.path, flags, 0o644)
 	must(l.t, err)
-	l.f = f
+	l.f, l.opened = f, l.next
 }
 
 func (l *logger) write(n int) {
@@ -99,6 +100,7 @@ func count(t *testing.T, r *rig, written int) tally {
 }
 
 func TestRotationsUnderLoad(t *testing.T) {
+	t.Parallel()
 	const length = 1500 * time.Millisecond
 	cases := []struct {
 		name      string
@@ -146,7 +148,11 @@ func TestRotationsUnderLoad(t *testing.T) {
 			r.start()
 			l := &logger{t: t, path: path}
 			l.reopen()
-			l.run(length, c.every, func(n int) { c.rotate(l, n) })
+			l.run(length, c.every, func(n int) {
+				// A file that nobody has opened when it is deleted is gone.
+				r.until("the file is read", func() bool { return r.count() > l.opened })
+				c.rotate(l, n)
+			})
 			r.until("all lines", func() bool { return r.count() >= l.next })
 			if got := count(t, r, l.next); got != (tally{}) {
 				t.Errorf("of %d lines: %+v", l.next, got)
@@ -162,6 +168,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 // copytruncate destroys what is written between the last look and the
 // truncation; that much may be lost, and nothing else.
 func TestCopytruncateUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, plainOffset := range []bool{false, true} {
 		t.Run(fmt.Sprintf("writer's own offset %v", plainOffset), func(t *testing.T) {
 			t.Parallel()
@@ -171,16 +178,21 @@ func TestCopytruncateUnderLoad(t *testing.T) {
 			l := &logger{t: t, path: path, plainOffset: plainOffset}
 			l.reopen()
 			rotations := 0
+			// came reports whether line n or one behind it did: then what lies before it was looked at.
+			came := func(n int) bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return len(r.lines) > 0 && r.lines[len(r.lines)-1].text >= fmt.Sprintf("%08d", n)
+			}
 			l.run(1500*time.Millisecond, 250*time.Millisecond, func(int) {
+				// Of two truncations between two looks only one can be seen.
+				r.until("the file is read", func() bool { return came(l.opened) })
 				must(t, os.Truncate(path, 0))
 				rotations++
+				l.opened = l.next
 			})
 			l.write(1)
-			last := fmt.Sprintf("%08d", l.next-1)
-			r.until("the last line", func() bool {
-				texts := r.texts()
-				return len(texts) > 0 && strings.HasPrefix(texts[len(texts)-1], last)
-			})
+			r.until("the last line", func() bool { return came(l.next - 1) })
 			got := count(t, r, l.next)
 			// On a machine that is busy for so long, two truncations may look like one.
 			if got.duplicated > 0 || got.torn > 0 || r.gapCount() > rotations || 2*r.gapCount() < rotations {
@@ -198,6 +210,7 @@ func TestCopytruncateUnderLoad(t *testing.T) {
 // A restart at any moment, with rotations before, during and after it: each
 // line comes exactly once.
 func TestRestartsUnderLoad(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	r := newRig(t, path)
 	r.start()
@@ -249,6 +262,7 @@ func TestRestartsUnderLoad(t *testing.T) {
 
 // A writer that flushes a buffer leaves lines unfinished between two writes.
 func TestBufferedWriter(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	r := newRig(t, path)
 	r.start()

@@ -76,6 +76,7 @@ func seekFile(rnd *rand.Rand, n, plainLines, longest int) (text []byte, offsets 
 }
 
 func TestSeekFindsTheFirstLineOfATime(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for name, c := range map[string]struct{ lines, plain, longest int }{
 		"few lines":              {3, 0, 5},
@@ -113,6 +114,7 @@ func TestSeekFindsTheFirstLineOfATime(t *testing.T) {
 
 // Writers of several threads are out of step: no line of the time is passed over.
 func TestSeekPassesOverNoLineThatIsLate(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(3, 4))
 	var text []byte
 	var times []time.Time
@@ -143,6 +145,7 @@ func TestSeekPassesOverNoLineThatIsLate(t *testing.T) {
 }
 
 func TestSeekWithoutTimesGoesByTheFile(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.log")
 	text := strings.Repeat("no time in here\n", 10_000)
 	if err := os.WriteFile(path, []byte(text+"unfinished"), 0o600); err != nil {
@@ -184,6 +187,7 @@ func TestSeekWithoutTimesGoesByTheFile(t *testing.T) {
 }
 
 func TestSeekInUTF16(t *testing.T) {
+	t.Parallel()
 	text, _ := seekFile(rand.New(rand.NewPCG(5, 6)), 5_000, 2, 80)
 	file := []byte{0xff, 0xfe}
 	var offsets []int64

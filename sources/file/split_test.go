@@ -231,6 +231,7 @@ var splitSeeds = []string{
 }
 
 func TestSplitAsOracle(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i, text := range splitSeeds {
 		for seed := range uint64(12) {
@@ -293,6 +294,7 @@ func FuzzPosition(f *testing.F) {
 }
 
 func TestPositionIsPrintable(t *testing.T) {
+	t.Parallel()
 	path := "/var/log/tab\t%newline\n\xff\u20ac name"
 	p := place{offset: 1<<63 - 1, skip: true, head: 1, tail: 1<<64 - 1, path: escapePath(path)}
 	text := p.text()
@@ -316,6 +318,7 @@ func TestPositionIsPrintable(t *testing.T) {
 }
 
 func TestOpenChecksTheFingerprint(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	write(t, path, strings.Repeat("some line\n", 1000))
 	src := testSource(t, path, 0)

@@ -9,6 +9,7 @@ import (
 // Lines that carry no time get times of their own: Loki keeps only one of the
 // lines of a stream that have the same time and text.
 func TestEqualLinesGetDifferentTimes(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "app.log")
 	const n = 10000
 	write(t, path, strings.Repeat("again\n", n))

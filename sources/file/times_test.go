@@ -110,6 +110,7 @@ func (d *timed) open(window int64, pos record.Position) sources.Reader {
 // The time of a line does not depend on how much is read at once, by how many
 // Readers, how often from where, or how long it is.
 func TestTimesDoNotDependOnHowTheFileIsRead(t *testing.T) {
+	t.Parallel()
 	d := newTimed(t)
 	given := map[int64]timedLine{}
 	seen := map[int64]bool{}
@@ -161,6 +162,7 @@ func TestTimesDoNotDependOnHowTheFileIsRead(t *testing.T) {
 // The file is emptied and written anew, byte for byte the same: these are new
 // lines with new times, whether somebody was looking or not, and they keep them.
 func TestReplacedFileGetsNewTimes(t *testing.T) {
+	t.Parallel()
 	text := strings.Repeat("tick\n", 1000)
 	for _, seen := range []bool{true, false} {
 		t.Run(fmt.Sprintf("seen %v", seen), func(t *testing.T) {
@@ -197,6 +199,7 @@ func TestReplacedFileGetsNewTimes(t *testing.T) {
 // A Reader that is behind, and has not noticed yet that the file was emptied,
 // does not leave times behind for what comes to lie at its offsets.
 func TestReaderThatIsBehindDoesNotSpoilNewContent(t *testing.T) {
+	t.Parallel()
 	d := newTimed(t)
 	write(t, d.path, strings.Repeat("old\n", 2000))
 	in := d.input(windowBytes)
@@ -238,6 +241,7 @@ func first[A, B any](a A, _ B) A { return a }
 
 // Each half of a line is of the time when it was seen; only its beginning counts.
 func TestUnfinishedLineIsOfOneTime(t *testing.T) {
+	t.Parallel()
 	d := newTimed(t)
 	write(t, d.path, "one\nhal")
 	rd := d.open(windowBytes, "")
@@ -254,6 +258,7 @@ func TestUnfinishedLineIsOfOneTime(t *testing.T) {
 // A rename keeps the times, for it keeps the input; what takes the name's place
 // has none yet. Lines of both never share a time.
 func TestTimesAcrossARotation(t *testing.T) {
+	t.Parallel()
 	d := newTimed(t)
 	write(t, d.path, strings.Repeat("same\n", 50_000))
 	old, _ := d.read(d.open(windowBytes, ""), 50_000)
@@ -276,6 +281,7 @@ func TestTimesAcrossARotation(t *testing.T) {
 
 // A file whose lines have no need of a time leaves no trace.
 func TestNoTimesAreKeptUnlessAskedFor(t *testing.T) {
+	t.Parallel()
 	d := newTimed(t)
 	write(t, d.path, "a\nb\n")
 	rd := d.open(windowBytes, "")
@@ -294,6 +300,7 @@ func TestNoTimesAreKeptUnlessAskedFor(t *testing.T) {
 // gives that content's times as long as there are no others, and does not spoil those of
 // the new content.
 func TestReaderOfACopy(t *testing.T) {
+	t.Parallel()
 	d := newTimed(t)
 	write(t, d.path, strings.Repeat("old\n", 2000))
 	in := d.input(windowBytes).(*input)

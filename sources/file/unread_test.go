@@ -13,6 +13,7 @@ import (
 // A file that was found but of which nothing was read yet (it waits for the one
 // that it replaced) is found again after a restart, renamed or not.
 func TestUnreadFileIsFoundAgainUnderAnotherName(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a.log")
 	must(t, os.WriteFile(path, []byte("one\n"), 0o644))

@@ -21,7 +21,7 @@ import (
 // follow reads live until want records came or the deadline passed.
 func follow(t *testing.T, r sources.Reader, want int, each func(b *record.Batch, rec *record.Record)) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	n := 0
 	for n < want {

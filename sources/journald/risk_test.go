@@ -116,7 +116,7 @@ func predictions(t *testing.T, j *testbed.Journald, s *Source) {
 	t.Helper()
 	var open []prediction
 	good := 0
-	deadline := time.Now().Add(50 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	next := time.Now().Add(3 * time.Second)
 	for good < 3 {
 		if time.Now().After(deadline) {
