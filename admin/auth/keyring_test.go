@@ -325,8 +325,15 @@ func TestJWKSServerThatHangs(t *testing.T) {
 	s.do(func(http.ResponseWriter, *http.Request) { hanging <- struct{}{}; <-hang })
 	<-hanging
 	var busy sync.WaitGroup
+	var waited atomic.Int64
 	for i := range 50 {
 		busy.Go(func() {
+			start := time.Now()
+			defer func() {
+				if time.Since(start) > 2*time.Second {
+					waited.Add(1)
+				}
+			}()
 			if refused(t, v, mint(t, k.ed2, fmt.Sprint("made-up", i), nil)).Status != 401 {
 				t.Error("not 401")
 			}
@@ -342,6 +349,9 @@ func TestJWKSServerThatHangs(t *testing.T) {
 		}
 	}
 	busy.Wait()
+	if n := waited.Load(); n > maxWaiters {
+		t.Errorf("%d made-up tokens were waited for", n)
+	}
 }
 
 // An unknown kid makes the URL be fetched, but not as often as a stranger likes.
