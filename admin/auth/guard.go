@@ -119,9 +119,7 @@ func (g *Guard) admit(r *http.Request) (Identity, *Refusal) {
 		}
 		var refusal *Refusal
 		if id, refusal = g.byToken(r); refusal != nil {
-			if refusal.Status != http.StatusServiceUnavailable {
-				g.failures.take(remote, now)
-			}
+			g.failures.take(remote, now)
 			return Identity{}, refusal
 		}
 	}

@@ -105,6 +105,9 @@ func (p *dirPlace) load(context.Context) (keys []key, warnings []string, err err
 		keys = append(keys, has...)
 	}
 	p.held = now
+	if len(names) == 0 {
+		warnings = append(warnings, "the directory holds no key files ("+strings.Join(keySuffixes, ", ")+")")
+	}
 	return keys, warnings, errors.Join(problems...)
 }
 

@@ -117,6 +117,15 @@ func TestOnlyKeyFilesOfADirectoryCount(t *testing.T) {
 	}
 }
 
+func TestAnEmptyDirectoryIsSaid(t *testing.T) {
+	log := &logged{}
+	v := NewVerifier(VerifierOptions{Keys: ring(t, log, t.TempDir())})
+	refused(t, v, mint(t, testKeys().ed, "", nil))
+	if !strings.Contains(log.String(), "no key files") {
+		t.Errorf("%s", log)
+	}
+}
+
 // A key of a single file has no name and so fits every kid; one of a
 // directory fits its own only.
 func TestASingleFileFitsAnyKid(t *testing.T) {

@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -161,7 +163,21 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	protocols.SetHTTP1(true)
 	return &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes, ConnContext: ConnContext, Protocols: protocols,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		ErrorLog: stdlog.New(&serverLog{log}, "", 0)}
+}
+
+// serverLog takes what net/http says: a handler that panics is our fault, all
+// else (handshakes that fail, above all) is up to strangers.
+type serverLog struct{ log *slog.Logger }
+
+func (l *serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if strings.HasPrefix(text, "http: panic") {
+		l.log.Error("a handler of the admin port has failed", "error", text)
+	} else {
+		l.log.Debug("the admin port", "error", text)
+	}
+	return len(line), nil
 }
 
 // connCounter bounds the connections.

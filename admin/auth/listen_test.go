@@ -378,6 +378,31 @@ func TestHeaderBombs(t *testing.T) {
 	}
 }
 
+// A handler that panics is an error in our log; what strangers do wrong is not.
+func TestPanicsAreLogged(t *testing.T) {
+	log := &logged{}
+	l, err := Listen(ListenOptions{Address: "127.0.0.1:0", Log: log.Log()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") }), log.Log())
+	go s.Serve(l.All()[0])
+	defer l.Close()
+	defer s.Close()
+	if answer, err := http.Get(l.URL()); err == nil {
+		answer.Body.Close()
+		t.Errorf("answered %s", answer.Status)
+	}
+	eventually(t, "it is logged", func() bool {
+		return strings.Contains(log.String(), "level=ERROR") && strings.Contains(log.String(), "panic serving")
+	})
+	before := strings.Count(log.String(), "level=ERROR")
+	s.ErrorLog.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
+	if strings.Count(log.String(), "level=ERROR") != before || strings.Contains(log.String(), "level=WARN") {
+		t.Errorf("%s", log)
+	}
+}
+
 // Whoever opens connections without end does not keep others out.
 func TestConnectionsAreBounded(t *testing.T) {
 	counter := &connCounter{byHost: map[string]int{}}
