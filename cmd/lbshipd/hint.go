@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/lbshipd/lbshipd/admin/auth"
 	"github.com/lbshipd/lbshipd/positions"
 )
 
@@ -59,7 +61,12 @@ func dataDirHint(err error) error {
 
 // listenHint says what to do about an admin port that cannot be opened.
 func listenHint(err error) error {
+	var op *net.OpError
+	var addr *net.AddrError
 	switch {
+	// Certificates, the socket's file, an address that needs TLS: these say it themselves.
+	case errors.Is(err, auth.ErrPlaintext), !errors.As(err, &op) && !errors.As(err, &addr):
+		return err
 	case errors.Is(err, unix.EADDRINUSE):
 		return hintedError{err, "Another program (another lbshipd?) has it. Choose another with --listen 127.0.0.1:9601, or have none with --listen off."}
 	case errors.Is(err, fs.ErrPermission):

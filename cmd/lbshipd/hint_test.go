@@ -2,10 +2,16 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/lbshipd/lbshipd/admin/auth"
 )
 
 // Whoever mistypes, or asks for what cannot be, is told what to do.
@@ -37,6 +43,9 @@ func TestMistakesAreAnsweredHelpfully(t *testing.T) {
 		{"run --config " + missing, 1, []string{"no such file", "path of a file that exists"}},
 		{"run --listen off --data-dir /proc/lbshipd", 1, []string{"--data-dir"}},
 		{"run --listen 1 --data-dir " + dir, 1, []string{"HOST:PORT", "--listen off"}},
+		{"run --listen 0.0.0.0:0 --data-dir " + dir, 1, []string{"--tls-cert", "--insecure-plaintext"}},
+		{"run --listen 127.0.0.1:0 --tls-cert x --data-dir " + dir, 2, []string{"--tls-key"}},
+		{"run --listen 127.0.0.1:0 --jwt-keys " + missing + " --data-dir " + dir, 1, []string{"--jwt-keys", "no such file"}},
 	} {
 		root, out := newRoot(), &bytes.Buffer{}
 		root.SetArgs(strings.Fields(c.args))
@@ -50,5 +59,18 @@ func TestMistakesAreAnsweredHelpfully(t *testing.T) {
 				t.Errorf("%s does not say %q:\n%s", c.args, want, out)
 			}
 		}
+	}
+}
+
+// What says itself what to do gets no other advice.
+func TestHintsOfTheAdminPortFitTheirErrors(t *testing.T) {
+	for _, err := range []error{auth.ErrPlaintext, &fs.PathError{Op: "open", Path: "tls.key", Err: fs.ErrPermission}} {
+		if got := hint(listenHint(err)); got != "" {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+	inUse := &net.OpError{Op: "listen", Err: unix.EADDRINUSE}
+	if got := hint(listenHint(inUse)); !strings.Contains(got, "Another program") {
+		t.Errorf("%v: %q", inUse, got)
 	}
 }
