@@ -102,3 +102,27 @@ func TestSecretsComeBackHidden(t *testing.T) {
 		t.Errorf("list: %s", list)
 	}
 }
+
+// TestSecretsInBadYAML: a secret that is no text to YAML, because it begins with a sign of YAML's own or
+// for another mistake, is refused without being quoted.
+func TestSecretsInBadYAML(t *testing.T) {
+	const secret = "Wjq7secret"
+	for _, value := range []string{"!S", "!!S", "!<S>", "*S", "&S", "&S x", "@S", "`S", "%S", "'S", `"S`, "[S", "{S", "[S]", "{S: x}", "{x: S}", "S: x", "- S", "| S", ">S", `"\qS"`, "? S", "\n- S", "\n    S:\n   x", "S\n\tS", "<<: S", "!!binary S", "!!timestamp S", "*S:", "--- S", "\t S"} {
+		g := newRig(t, nil)
+		value = strings.ReplaceAll(value, "S", secret)
+		told := ""
+		for _, q := range []request{
+			{method: "POST", path: "/targets", body: "name: loki\nloki:\n  url: http://h:1\n  bearerToken: " + value + "\n"},
+			{method: "POST", path: "/targets", body: "name: loki\nloki:\n  url: http://h:1\n  basicAuth:\n    username: ada\n    password: " + value + "\n"},
+			{method: "POST", path: "/tls-bundles", body: "name: siem\nkeyPem: " + value + "\n"},
+			{method: "POST", path: "/apply", body: "targets:\n- name: loki\n  loki:\n    url: http://h:1\n    bearerToken: " + value + "\n"},
+		} {
+			q.contentType = "application/yaml"
+			a := g.send(q)
+			told += a.body + strings.Join(a.header.Values("Warning"), " ")
+		}
+		if told += g.log.take() + g.get("/history").body; strings.Contains(told, secret) {
+			t.Errorf("%q is told: %s", value, told)
+		}
+	}
+}
