@@ -20,8 +20,9 @@ Everything is below ` + "`%[1]s`" + ` on the admin port, and on the Unix socket.
 [configuration.md](configuration.md), as JSON; ` + "`Content-Type: application/yaml`" + ` is taken as well. The same as an OpenAPI 3.1
 document is at ` + "`%[1]s/openapi.json`" + `.
 
-    curl -X POST https://node1:9464%[1]s/sources -H "Authorization: Bearer $JWT" -H 'Content-Type: application/json' \
+    curl -X POST https://node1:9600%[1]s/sources -H "Authorization: Bearer $JWT" -H 'Content-Type: application/json' \
       -d '{"name": "node-manager", "journald": {"identifiers": ["node-manager"]}, "minLevel": "info"}'
+    curl --unix-socket /var/lib/lbshipd/admin.sock http://localhost%[1]s/collectors      # as root, without a token
 
 A change is checked as a whole, stored, and effective on all nodes without restarting anything. What was answered with 200
 or 201 is stored. If there was no answer, or 503, nothing is known: PUT and DELETE can be sent again.
