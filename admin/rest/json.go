@@ -101,7 +101,7 @@ func (s *scanner) value(depth int) error {
 	case '[':
 		return s.list(depth)
 	case '"':
-		_, err := s.text()
+		_, err := s.raw()
 		return err
 	default: // a number, true, false or null
 		for s.at < len(s.in) && strings.IndexByte(" \t\r\n,]}", s.in[s.at]) < 0 {
@@ -120,7 +120,7 @@ func (s *scanner) object(depth int) error {
 			s.at++ // the comma
 			s.next()
 		}
-		key, err := s.text()
+		key, err := s.key()
 		if err != nil {
 			return err
 		}
@@ -160,25 +160,38 @@ func (s *scanner) list(depth int) error {
 	return nil
 }
 
-// text reads a string.
-func (s *scanner) text() (string, error) {
-	end := s.at + 1
+// raw reads a string with its quotes, as it stands there.
+func (s *scanner) raw() ([]byte, error) {
+	end, escaped := s.at+1, false
 	for s.in[end] != '"' {
 		if s.in[end] == '\\' {
+			escaped = true
 			end++
 		}
 		end++
 	}
 	raw := s.in[s.at : end+1]
 	s.at = end + 1
-	if bytes.Contains(raw, []byte(`\u`)) && halfSurrogate(raw) {
-		return "", badJSON(string(s.path), "holds half of a surrogate pair (\\ud800 to \\udfff)")
+	if escaped && halfSurrogate(raw) {
+		return nil, badJSON(string(s.path), "holds half of a surrogate pair (\\ud800 to \\udfff)")
 	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return "", badJSON(string(s.path), "cannot be read as a text")
+	return raw, nil
+}
+
+// key reads the name of a field.
+func (s *scanner) key() (string, error) {
+	raw, err := s.raw()
+	if err != nil {
+		return "", err
 	}
-	return text, nil
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	var key string
+	if err := json.Unmarshal(raw, &key); err != nil {
+		return "", badJSON(string(s.path), "the name of a field cannot be read")
+	}
+	return key, nil
 }
 
 // halfSurrogate finds an escaped surrogate that is not one of a pair, for which

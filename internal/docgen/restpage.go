@@ -64,6 +64,7 @@ or 201 is stored. If there was no answer, or 503, nothing is known: PUT and DELE
 | 405 | 3 | the path does not take this method; ` + "`Allow`" + ` says which it takes |
 | 409 | 6 | there is an object of this name already |
 | 409 | 9 | the object is still referenced; or the daemon has nothing to do this with, and the message says how it would have |
+| 409 | 10 | it was changed by somebody else at the same moment, and no condition was given: send it again |
 | 412 | 10 | the condition of If-Match or If-None-Match does not hold |
 | 413 | 8 | the body is more than %[2]v |
 | 415 | 3 | the body is neither JSON nor YAML, or does not say so, or is compressed |
