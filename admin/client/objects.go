@@ -45,14 +45,19 @@ func (v View) query() url.Values {
 type Write struct {
 	// DryRun has everything checked and nothing changed.
 	DryRun bool
-	// IfMatch is the etag that the object must have; empty: any.
+	// IfMatch is the etag that the object must have; empty: any. It is for single objects.
 	IfMatch string
+	// Reason is what the history is to say of why; may be empty.
+	Reason string
 }
 
 func (w Write) query() url.Values {
 	q := url.Values{}
 	if w.DryRun {
 		q.Set("dryRun", "true")
+	}
+	if w.Reason != "" {
+		q.Set("reason", w.Reason)
 	}
 	return q
 }
@@ -93,7 +98,7 @@ func (c *Client) object(ctx context.Context, kind config.Kind, name string, r ca
 var ErrNotModified = errors.New("nothing has changed")
 
 // maxPages bounds how often a list is asked for its next page.
-const maxPages = 10_000
+const maxPages = 2000
 
 // Objects is a list of one kind.
 type Objects struct {
@@ -192,8 +197,8 @@ type Applied struct {
 
 // Apply makes all objects of body what body says, in one step. The body is
 // {"sources":[...], "targets":[...], ...}. With prune, what it does not hold is deleted.
-func (c *Client) Apply(ctx context.Context, body []byte, prune, dryRun bool) (Applied, error) {
-	q := Write{DryRun: dryRun}.query()
+func (c *Client) Apply(ctx context.Context, body []byte, prune bool, w Write) (Applied, error) {
+	q := w.query()
 	if prune {
 		q.Set("prune", "true")
 	}
@@ -218,10 +223,10 @@ func (c *Client) History(ctx context.Context) ([]config.Revision, error) {
 }
 
 // Rollback makes all objects what they were after the revision id.
-func (c *Client) Rollback(ctx context.Context, id int64, dryRun bool) (Applied, error) {
+func (c *Client) Rollback(ctx context.Context, id int64, w Write) (Applied, error) {
 	var done Applied
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/history/" + strconv.FormatInt(id, 10) + "/rollback",
-		query: Write{DryRun: dryRun}.query()}, &done)
+		query: w.query()}, &done)
 	return done, err
 }
 

@@ -18,7 +18,7 @@ type applyOptions struct {
 	files     []string
 	recursive bool
 	prune     bool
-	dryRun    bool
+	how       client.Write
 	out       *output
 }
 
@@ -54,7 +54,7 @@ Objects that the files do not hold stay as they are, unless --prune is given.`,
 		Args:    filesOnly,
 	}
 	a.add(c, o)
-	c.Flags().BoolVar(&a.dryRun, "dry-run", false, "have everything checked, show what would change, and change nothing")
+	addHow(c, &a.how)
 	a.out = addOutput(c, outMessage, outJSON, outYAML)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		_, err := a.run(c)
@@ -64,7 +64,7 @@ Objects that the files do not hold stay as they are, unless --prune is given.`,
 }
 
 func newDiff(o Options) *cobra.Command {
-	a := &applyOptions{dryRun: true}
+	a := &applyOptions{how: client.Write{DryRun: true}}
 	c := &cobra.Command{
 		Use:   "diff -f FILE|DIR|-...",
 		Short: "Show what lbshipd apply would change",
@@ -104,11 +104,11 @@ func (a *applyOptions) run(c *cobra.Command) (client.Applied, error) {
 	if err != nil {
 		return done, err
 	}
-	done, err = api.Apply(c.Context(), body, a.prune, a.dryRun)
+	done, err = api.Apply(c.Context(), body, a.prune, a.how)
 	if err != nil {
 		return done, err
 	}
-	return done, printApplied(c, a.out, done, a.dryRun)
+	return done, printApplied(c, a.out, done, a.how.DryRun)
 }
 
 // printApplied says what several changes have done.

@@ -122,13 +122,13 @@ func TestHistoryAndRollback(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	g.must("create", "source", "app", "--journald")
-	g.must("update", "source", "app", "--min-level", "info", "-J", "editor")
+	g.must("update", "source", "app", "--min-level", "info", "-J", "editor", "--reason", "less noise")
 	out := g.must("history")
 	if lines := strings.Split(out, "\n"); len(lines) != 4 || !strings.HasPrefix(lines[0], "ID   TIME") || !strings.HasPrefix(lines[1], "2 ") || !strings.Contains(lines[1], "ada (token)") ||
-		!strings.HasSuffix(lines[1], "updated source/app") || !strings.Contains(lines[2], "root (socket)") {
+		!strings.HasSuffix(lines[1], "updated source/app: less noise") || !strings.Contains(lines[2], "root (socket)") {
 		t.Error(out)
 	}
-	if out := g.must("history", "2"); !strings.Contains(out, "2: ") || !strings.Contains(out, "\nsource/app updated\n") || !strings.Contains(out, "  +minLevel: info\n") {
+	if out := g.must("history", "2"); !strings.Contains(out, "2: ") || !strings.Contains(out, "\nsource/app updated\n") || !strings.Contains(out, "reason: less noise\n") || !strings.Contains(out, "  +minLevel: info\n") {
 		t.Error(out)
 	}
 	if out := g.must("history", "-o", "json"); !json.Valid([]byte(out)) || !strings.Contains(out, `"revisions"`) {

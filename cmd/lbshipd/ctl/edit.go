@@ -20,6 +20,7 @@ import (
 
 type editOptions struct {
 	*Connection
+	how client.Write
 }
 
 func newEdit(o Options) *cobra.Command {
@@ -37,6 +38,7 @@ change to give up; the text is kept then, and its path is said.`,
 		Args:              func(c *cobra.Command, args []string) error { _, err := oneRef(c, args); return err },
 		ValidArgsFunction: completeRefs(o),
 	}
+	addReason(c, &e.how)
 	e.Connection = NewConnection(c, o)
 	c.RunE = e.run
 	return c
@@ -67,7 +69,7 @@ func (e *editOptions) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return about(r, missingHint(r, err))
 	}
-	s := &editing{c: c, api: api, ref: r, have: have}
+	s := &editing{c: c, api: api, ref: r, have: have, how: e.how}
 	if s.dir, err = os.MkdirTemp("", "lbshipd-edit-"); err != nil {
 		return fmt.Errorf("making a place for the text: %w", err)
 	}
@@ -87,8 +89,9 @@ type editing struct {
 	api       *client.Client
 	ref       ref
 	have      client.Object // what it is on the daemon
-	dir, path string        // 0700, 0600
-	worth     bool          // the text holds what is nowhere else
+	how       client.Write
+	dir, path string // 0700, 0600
+	worth     bool   // the text holds what is nowhere else
 }
 
 // header stands above the text.
@@ -138,7 +141,8 @@ func (s *editing) write(text []byte) (notes string, err error) {
 	if name := draft.Object.ObjectName(); name != s.ref.name {
 		return fmt.Sprintf("name: was %q and cannot be changed; create another one and delete this one", s.ref.name), nil
 	}
-	now, err := s.api.Replace(s.c.Context(), s.ref.kind, s.ref.name, draft.Given, client.Write{IfMatch: s.have.Etag})
+	s.how.IfMatch = s.have.Etag
+	now, err := s.api.Replace(s.c.Context(), s.ref.kind, s.ref.name, draft.Given, s.how)
 	switch {
 	case client.Stale(err):
 		return s.stale(s.c.Context())

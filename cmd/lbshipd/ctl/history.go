@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lbshipd/lbshipd/admin/client"
 	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
 	"github.com/lbshipd/lbshipd/config"
 )
@@ -132,8 +133,8 @@ func changesText(r *config.Revision) string {
 
 type rollbackOptions struct {
 	*Connection
-	dryRun bool
-	out    *output
+	how client.Write
+	out *output
 }
 
 func newRollback(o Options) *cobra.Command {
@@ -152,7 +153,7 @@ lists. That is a change of its own, which can be rolled back as well.`,
 		},
 		ValidArgsFunction: completeRevisions(o),
 	}
-	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "have everything checked, show what would change, and change nothing")
+	addHow(c, &r.how)
 	r.out = addOutput(c, outMessage, outJSON, outYAML)
 	r.Connection = NewConnection(c, o)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -167,11 +168,11 @@ lists. That is a change of its own, which can be rolled back as well.`,
 		if err != nil {
 			return err
 		}
-		done, err := api.Rollback(c.Context(), id, r.dryRun)
+		done, err := api.Rollback(c.Context(), id, r.how)
 		if err != nil {
 			return err
 		}
-		return printApplied(c, r.out, done, r.dryRun)
+		return printApplied(c, r.out, done, r.how.DryRun)
 	}
 	return c
 }

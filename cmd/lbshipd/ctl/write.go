@@ -61,9 +61,19 @@ var examples = map[config.Kind][2]string{
 
 type writeOptions struct {
 	*Connection
-	flags  *objectFlags
-	out    *output
-	dryRun bool
+	flags *objectFlags
+	out   *output
+	how   client.Write
+}
+
+// addHow adds the flags that all writes have.
+func addHow(c *cobra.Command, how *client.Write) {
+	c.Flags().BoolVar(&how.DryRun, "dry-run", false, "have everything checked, and change nothing")
+	addReason(c, how)
+}
+
+func addReason(c *cobra.Command, how *client.Write) {
+	c.Flags().StringVar(&how.Reason, "reason", "", "what the history is to say of why")
 }
 
 // outMessage is the output of commands that say what they have done.
@@ -71,7 +81,7 @@ const outMessage = "message"
 
 // addWrite adds what all commands that write one object have.
 func (w *writeOptions) addWrite(c *cobra.Command, o Options) {
-	c.Flags().BoolVar(&w.dryRun, "dry-run", false, "have everything checked, and change nothing")
+	addHow(c, &w.how)
 	w.out = addOutput(c, outMessage, outJSON, outYAML, outName)
 	w.Connection = NewConnection(c, o)
 }
@@ -162,7 +172,7 @@ func (w *writeOptions) create(c *cobra.Command, name string) error {
 		return err
 	}
 	r := ref{w.flags.kind, name}
-	made, err := api.Create(c.Context(), r.kind, name, body, client.Write{DryRun: w.dryRun})
+	made, err := api.Create(c.Context(), r.kind, name, body, w.how)
 	if err != nil {
 		return about(r, existsHint(r, w.flags.nameFlags(err)))
 	}
@@ -187,7 +197,7 @@ func (w *writeOptions) update(c *cobra.Command, name string) error {
 	if len(edits) == 0 {
 		return usage("nothing to change: give a flag for each field that is to change")
 	}
-	now, changed, err := change(c.Context(), api, r, edits, w.dryRun)
+	now, changed, err := change(c.Context(), api, r, edits, w.how)
 	if err != nil {
 		return about(r, w.flags.nameFlags(err))
 	}
@@ -199,7 +209,7 @@ func (w *writeOptions) update(c *cobra.Command, name string) error {
 
 // change reads an object, makes edits and writes it back, if it is still what was
 // read. If somebody was faster it is tried once more, unless they changed the same.
-func change(ctx context.Context, api *client.Client, r ref, edits []edit, dryRun bool) (now client.Object, changed bool, err error) {
+func change(ctx context.Context, api *client.Client, r ref, edits []edit, how client.Write) (now client.Object, changed bool, err error) {
 	first, err := api.Get(ctx, r.kind, r.name, client.AsGiven)
 	if err != nil {
 		return now, false, missingHint(r, err)
@@ -208,7 +218,7 @@ func change(ctx context.Context, api *client.Client, r ref, edits []edit, dryRun
 	if err != nil {
 		return now, false, err
 	}
-	now, err = write(ctx, api, r, first, edits, dryRun)
+	now, err = write(ctx, api, r, first, edits, how)
 	if client.Stale(err) {
 		second, getErr := api.Get(ctx, r.kind, r.name, client.AsGiven)
 		if getErr != nil {
@@ -222,12 +232,12 @@ func change(ctx context.Context, api *client.Client, r ref, edits []edit, dryRun
 			return now, false, err
 		}
 		first = second
-		now, err = write(ctx, api, r, first, edits, dryRun)
+		now, err = write(ctx, api, r, first, edits, how)
 	}
-	return now, now.Etag != first.Etag || dryRun, err
+	return now, now.Etag != first.Etag || how.DryRun, err
 }
 
-func write(ctx context.Context, api *client.Client, r ref, from client.Object, edits []edit, dryRun bool) (client.Object, error) {
+func write(ctx context.Context, api *client.Client, r ref, from client.Object, edits []edit, how client.Write) (client.Object, error) {
 	t, err := parseTree(from.JSON)
 	if err != nil {
 		return client.Object{}, err
@@ -237,7 +247,8 @@ func write(ctx context.Context, api *client.Client, r ref, from client.Object, e
 	if err != nil {
 		return client.Object{}, err
 	}
-	return api.Replace(ctx, r.kind, r.name, body, client.Write{DryRun: dryRun, IfMatch: from.Etag})
+	how.IfMatch = from.Etag
+	return api.Replace(ctx, r.kind, r.name, body, how)
 }
 
 // missingHint says what to do about an object that is not there.
@@ -256,7 +267,7 @@ func (w *writeOptions) said(c *cobra.Command, r ref, done string, o client.Objec
 	}
 	text := r.String()
 	if w.out.form != outName {
-		text += " " + done + dryRunNote(w.dryRun)
+		text += " " + done + dryRunNote(w.how.DryRun)
 	}
 	_, err := fmt.Fprintln(c.OutOrStdout(), text)
 	return err
@@ -276,129 +287,4 @@ func tellWarnings(c *cobra.Command, r ref, warnings []string) {
 		}
 		fmt.Fprintln(c.ErrOrStderr(), "warning: "+screen.OneLine(text))
 	}
-}
-
-type deleteOptions struct {
-	*Connection
-	dryRun, ignoreMissing bool
-}
-
-func newDelete(o Options) *cobra.Command {
-	d := &deleteOptions{}
-	c := &cobra.Command{
-		Use:   "delete KIND NAME...",
-		Short: "Delete sources, targets, TLS bundles, formats, services, or nodes that are gone",
-		Long: `Delete objects. One that another one names cannot be deleted before that one. A
-collector that is deleted is forgotten; it comes back if its node still runs.`,
-		Example: "  lbshipd delete target siem\n  lbshipd delete source/app format/app\n  lbshipd delete collector node-7",
-		Args: func(_ *cobra.Command, args []string) error {
-			refs, err := parseRefs(args, kindCollector)
-			if err == nil && len(refs) == 0 {
-				err = usage("delete %s takes a NAME, or several", args[0])
-			}
-			return err
-		},
-		ValidArgsFunction: completeRefs(o, kindCollector),
-	}
-	c.Flags().BoolVar(&d.dryRun, "dry-run", false, "have everything checked, and change nothing")
-	c.Flags().BoolVar(&d.ignoreMissing, "ignore-missing", false, "what is not there already is no error")
-	d.Connection = NewConnection(c, o)
-	c.RunE = d.run
-	return c
-}
-
-func (d *deleteOptions) run(c *cobra.Command, args []string) error {
-	refs, err := parseRefs(args, kindCollector)
-	if err != nil {
-		return err
-	}
-	api, err := d.Client(c.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	for _, r := range refs {
-		if r.kind == kindCollector && d.dryRun {
-			return usage("--dry-run is not for collectors")
-		}
-		var warnings []string
-		if r.kind == kindCollector {
-			err = api.Forget(c.Context(), r.name)
-		} else if err = checkName(r.kind, r.name); err == nil {
-			warnings, err = api.Delete(c.Context(), r.kind, r.name, client.Write{DryRun: d.dryRun})
-		}
-		if client.NotFound(err) && d.ignoreMissing {
-			continue
-		}
-		if err != nil {
-			return about(r, missingHint(r, err))
-		}
-		tellWarnings(c, r, warnings)
-		fmt.Fprintf(c.OutOrStdout(), "%s deleted%s\n", r, dryRunNote(d.dryRun))
-	}
-	return nil
-}
-
-// newSwitch makes enable and disable.
-func newSwitch(o Options, verb string, on bool) *cobra.Command {
-	d := &deleteOptions{}
-	short := "Have targets sent to, or sources read, again"
-	long := short + ": from where they were left."
-	if !on {
-		short = "Have targets not sent to, or sources not read, until they are enabled again"
-		long = short + ". Positions are\nkept: nothing is lost that the sources still hold by then."
-	}
-	c := &cobra.Command{
-		Use: verb + " target|source NAME...", Short: short, Long: long,
-		Example: "  lbshipd " + verb + " target siem",
-		Args: func(c *cobra.Command, args []string) error {
-			_, err := switchRefs(c, args)
-			return err
-		},
-		ValidArgsFunction: completeRefsOf(o, config.KindTarget, config.KindSource),
-	}
-	c.Flags().BoolVar(&d.dryRun, "dry-run", false, "have everything checked, and change nothing")
-	d.Connection = NewConnection(c, o)
-	c.RunE = func(c *cobra.Command, args []string) error { return d.turn(c, args, verb, on) }
-	return c
-}
-
-func switchRefs(c *cobra.Command, args []string) ([]ref, error) {
-	refs, err := parseRefs(args)
-	if err == nil && len(refs) == 0 {
-		err = usage("%s takes a NAME, or several", c.CommandPath())
-	}
-	for _, r := range refs {
-		if r.kind != config.KindSource && r.kind != config.KindTarget {
-			return nil, usage("only targets and sources can be enabled and disabled, not a %s", r.kind)
-		}
-		if err := checkName(r.kind, r.name); err != nil {
-			return nil, err
-		}
-	}
-	return refs, err
-}
-
-func (d *deleteOptions) turn(c *cobra.Command, args []string, verb string, on bool) error {
-	refs, err := switchRefs(c, args)
-	if err != nil {
-		return err
-	}
-	api, err := d.Client(c.ErrOrStderr())
-	if err != nil {
-		return err
-	}
-	for _, r := range refs {
-		// Enabled is the default: it takes no field.
-		now, changed, err := change(c.Context(), api, r, []edit{{path: []string{"enabled"}, value: false, remove: on}}, d.dryRun)
-		if err != nil {
-			return about(r, err)
-		}
-		tellWarnings(c, r, now.Warnings)
-		done := verb + "d" + dryRunNote(d.dryRun)
-		if !changed {
-			done = "was " + verb + "d already"
-		}
-		fmt.Fprintf(c.OutOrStdout(), "%s %s\n", r, done)
-	}
-	return nil
 }
