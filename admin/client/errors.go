@@ -112,7 +112,7 @@ func (c *Client) refused(r *call, resp *http.Response, body []byte) error {
 			return e
 		}
 	}
-	if len(e.Details) > 0 && strings.HasPrefix(e.Message, e.Details[0].String()) {
+	if len(e.Details) > 0 && e.Details[0].String() != "" && strings.HasPrefix(e.Message, e.Details[0].String()) {
 		e.Message = "" // a summary of the details
 	}
 	e.hint = c.hintFor(e.Status, resp.Header.Get("Retry-After"))
