@@ -124,11 +124,11 @@ func (c *Client) hintFor(status int, retryAfter string) string {
 	switch status {
 	case http.StatusUnauthorized:
 		if c.o.Token == "" {
-			return "Give a token with --jwt TOKEN, --jwt @FILE or LBSHIPD_JWT, or ask as root on the node itself: --endpoint unix:/run/lbshipd/admin.sock."
+			return "Give a token with --jwt TOKEN, --jwt @FILE or LBSHIPD_JWT, or ask as root on the node itself by its Unix socket, without --endpoint."
 		}
-		return "The token given (--jwt, LBSHIPD_JWT) is not taken: has it expired, or is it for another cluster? Get a new one, or ask as root on the node itself: --endpoint unix:/run/lbshipd/admin.sock."
+		return "The token given (--jwt, LBSHIPD_JWT) is not taken: has it expired, or is it for another cluster? Get a new one, or ask as root on the node itself by its Unix socket, without --endpoint."
 	case http.StatusForbidden:
-		return "lbshipd whoami shows who you are. Ask as somebody with that role (--jwt, LBSHIPD_JWT), or as root on the node itself: --endpoint unix:/run/lbshipd/admin.sock."
+		return "lbshipd whoami shows who you are. Ask as somebody with that role (--jwt, LBSHIPD_JWT), or as root on the node itself by its Unix socket, without --endpoint."
 	case http.StatusPreconditionFailed:
 		return "Somebody changed it since it was read. Get it again, look, and repeat the change."
 	case http.StatusTooManyRequests:

@@ -1,0 +1,23 @@
+package client
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What root cannot run into in a test.
+func TestSocketThatIsForOthers(t *testing.T) {
+	c, err := New(Options{Endpoint: "unix:///run//lbshipd/admin.sock"})
+	if err != nil || c.Endpoint() != "unix:/run/lbshipd/admin.sock" {
+		t.Fatalf("%v %v", c, err)
+	}
+	refused := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}
+	err = c.unreachable(&url.Error{Op: "Get", URL: "http://localhost/api", Err: refused})
+	if e, ok := err.(*UnreachableError); !ok || !strings.Contains(e.Hint(), "sudo") || strings.Contains(e.Error(), "http://localhost") {
+		t.Errorf("%v", err)
+	}
+}
