@@ -100,7 +100,8 @@ func (r *Reporter) Current() config.Collector {
 
 // Run reports at once, when the health changes, and every interval, until ctx
 // ends; and then once more, unless the store was away: how the pipeline ended, if
-// it was stopped before. The report stays; that the node is gone, the store tells by itself.
+// it was stopped before. The caller waits for that and then closes the store, which
+// lets the node's lease go: the report stays, and the node is seen to be gone at once.
 func (r *Reporter) Run(ctx context.Context) {
 	r.report(ctx, storeWithin)
 	ticks := time.NewTicker(checkEvery)
@@ -198,8 +199,9 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 		}
 		r.failing, r.before.Counts = false, counts
 		r.retry.Reset()
-		// Not all nodes that were started together report together.
-		r.due = now.Add(r.o.Interval - rand.N(r.o.Interval/10+1))
+		// Not all nodes that were started together report together; and never
+		// before the interval is over.
+		r.due = now.Add(r.o.Interval + rand.N(r.o.Interval/10+1))
 		return
 	}
 	wait := r.retry.Next()
