@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/pipeline"
 )
 
@@ -50,6 +51,9 @@ type Options struct {
 	Supervisor *pipeline.Supervisor
 	Metrics    prometheus.Gatherer
 	Version    string
+	// Report returns what this node has reported last (collector.Reporter.Current).
+	// Nil: it does not report.
+	Report func() config.Collector
 	// API answers below rest.Prefix; it wants to know who asks (auth.Guard).
 	API http.Handler
 }
@@ -65,7 +69,12 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) { ready(w, o.Supervisor.Status()) })
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { healthy(w, o.Supervisor.Status()) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, StatusOf(o.Supervisor.Status(), o.Version))
+		st := StatusOf(o.Supervisor.Status(), o.Version)
+		if o.Report != nil {
+			c := o.Report()
+			st.Collector = &c
+		}
+		answer(w, http.StatusOK, st)
 	})
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, Version{o.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})

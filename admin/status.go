@@ -19,6 +19,9 @@ type Status struct {
 	Sources   []SourceStatus `json:"sources"`
 	Targets   []TargetStatus `json:"targets"`
 	Ledger    []LedgerStatus `json:"ledger"`
+	// Collector is what this node has reported last, whether it could be stored or
+	// not (then its remotecfgStatus is REMOTECFG_DOWN); absent if it does not report.
+	Collector *config.Collector `json:"collector,omitempty"`
 }
 
 // ConfigStatus is which configuration runs.

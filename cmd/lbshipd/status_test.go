@@ -254,3 +254,26 @@ func TestStatusShowsRejectedObjects(t *testing.T) {
 	}
 	d.sup.Stop(t.Context())
 }
+
+// What a node cannot report, because the store is away, is told where it runs.
+func TestStatusTellsOfAStoreThatIsAway(t *testing.T) {
+	d := startDaemon(t)
+	close(d.dead)
+	state := config.RemotecfgDown
+	report := func() config.Collector { return config.Collector{ID: "node1", RemotecfgStatus: state} }
+	server := httptest.NewServer(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: prometheus.NewRegistry(), Version: "test", Report: report}))
+	defer server.Close()
+	const says = "its store      cannot be reached"
+	if _, out := lbshipd("status", "--address", server.URL); !strings.Contains(out, says) {
+		t.Errorf("%q is missing:\n%s", says, out)
+	}
+	var st admin.Status
+	if _, out := lbshipd("status", "--address", server.URL, "-o", "json"); json.Unmarshal([]byte(out), &st) != nil || st.Collector == nil || st.Collector.ID != "node1" {
+		t.Errorf("%s", out)
+	}
+	state = config.RemotecfgUp
+	if _, out := lbshipd("status", "--address", server.URL); strings.Contains(out, "its store") {
+		t.Errorf("a store that is there:\n%s", out)
+	}
+	d.sup.Stop(t.Context())
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/admin"
 	"github.com/lbshipd/lbshipd/cmd/lbshipd/screen"
+	"github.com/lbshipd/lbshipd/config"
 )
 
 // printStatus writes the status for people.
@@ -21,6 +22,9 @@ func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\nconfiguration\t%s\n", configState(&st.Config))
+	if c := st.Collector; c != nil && c.RemotecfgStatus == config.RemotecfgDown {
+		fmt.Fprintf(t, "its store\tcannot be reached: what ran goes on, and nobody else sees how this node does\n")
+	}
 	fmt.Fprintf(t, "positions\t%s\n", saveState(&st.Positions, now))
 	t.Flush()
 
