@@ -91,8 +91,14 @@ func empty(n Node) config.Collector {
 }
 
 // Current returns the last report that was made, whether it was stored or not:
-// if not, its RemotecfgStatus says so.
+// if not, its RemotecfgStatus says so. Whoever asks the node itself finds it online.
 func (r *Reporter) Current() config.Collector {
+	c := r.made()
+	c.AlloyStatus, c.LastSeen = config.AlloyOnline, time.Now().UTC()
+	return c
+}
+
+func (r *Reporter) made() config.Collector {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
@@ -183,9 +189,12 @@ func (r *Reporter) ask(f func() func()) bool {
 // report makes a report and has it stored.
 func (r *Reporter) report(ctx context.Context, within time.Duration) {
 	c, counts := r.make()
-	ctx, cancel := context.WithTimeout(ctx, within)
+	timed, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	err := r.o.To.Report(ctx, c)
+	err := r.o.To.Report(timed, c)
+	if err != nil && ctx.Err() != nil {
+		return // it was interrupted; the last one is to follow
+	}
 	if err != nil {
 		c.RemotecfgStatus = config.RemotecfgDown
 	}
@@ -223,7 +232,7 @@ func (r *Reporter) make() (config.Collector, Counts) {
 	})
 	r.stuck = !answered
 	if !answered {
-		return Unasked(r.Current(), fmt.Sprintf("the pipeline has not answered within %s", askWithin)), r.before.Counts
+		return Unasked(r.made(), fmt.Sprintf("the pipeline has not answered within %s", askWithin)), r.before.Counts
 	}
 	c, counts := From(&st, r.before, r.o.Node, time.Now())
 	r.before.Components = c.UnhealthyComponents

@@ -233,7 +233,7 @@ func TestStoreThatIsAway(t *testing.T) {
 				b.failing("a")
 				b.pass(10 * time.Minute)
 				b.count(1)
-				if c := b.r.Current(); c.RemotecfgStatus != "REMOTECFG_DOWN" || c.PipelineHealth != "DEGRADED" || c.ExporterSendFailedTotal != 2 {
+				if c := b.r.Current(); c.RemotecfgStatus != "REMOTECFG_DOWN" || c.AlloyStatus != "ALLOY_ONLINE" || !c.LastSeen.Equal(time.Now()) || c.PipelineHealth != "DEGRADED" || c.ExporterSendFailedTotal != 2 {
 					t.Errorf("told locally: %+v", c)
 				}
 				b.shelf.mu.Lock()
@@ -305,6 +305,21 @@ func TestLastReport(t *testing.T) {
 		b.stop()
 		if c := b.count(2); c.PipelineHealth != "UNKNOWN" || c.PipelineError != "lbshipd was stopped" || c.ExporterSendFailedDelta != 1 {
 			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// A report that the end interrupts is no reason to leave the last one out.
+func TestEndInTheMiddleOfAReport(t *testing.T) {
+	inBed(t, func(b *bed) {
+		b.shelf.set(nil, true)
+		b.failing("a")
+		b.pass(2 * time.Second) // it waits for the store
+		b.count(1)
+		b.shelf.set(nil, false)
+		b.stop()
+		if c := b.count(2); c.ExporterSendFailedDelta != 1 || c.RemotecfgStatus != "REMOTECFG_UP" || b.log.Len() > 0 {
+			t.Errorf("%+v\n%s", c, b.log)
 		}
 	})
 }

@@ -95,7 +95,7 @@ func (a *adminPort) describe() string {
 func (d *running) handler(registry prometheus.Gatherer, verifier *auth.Verifier) http.Handler {
 	api := rest.New(rest.Options{Store: d.origin.store, Collectors: d.origin.collectors, Test: d.test, Log: d.log, Version: ownVersion()})
 	guard := auth.NewGuard(auth.GuardOptions{Verifier: verifier, Open: admin.Open(), Log: d.log})
-	return guard.Wrap(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: registry, Version: ownVersion(), API: api}))
+	return guard.Wrap(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: registry, Version: ownVersion(), Report: d.reporter.Current, API: api}))
 }
 
 // test tests a target.

@@ -101,6 +101,8 @@ type running struct {
 	store  *positions.Store
 	notify notifier
 	admin  *adminPort
+
+	reporter *collector.Reporter
 }
 
 // gcPercent is how much the heap may grow over what lives in it, in percent;
@@ -161,6 +163,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	}
 	d.admin = admin
 	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
+	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log, Node: collector.Node{Node: d.node, Version: ownVersion()}})
 	admin.serve(d.handler(registry, verifier), log)
 	defer admin.close()
 	return d.run(ctx, first, events, signals)
@@ -227,10 +230,8 @@ func (d *running) run(ctx context.Context, first config.Event, events <-chan con
 // report has this node report how it is, until what it returns is called.
 func (d *running) report() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: d.log,
-		Node: collector.Node{Node: d.node, Version: ownVersion()}})
 	var work sync.WaitGroup
-	work.Go(func() { r.Run(ctx) })
+	work.Go(func() { d.reporter.Run(ctx) })
 	return func() { cancel(); work.Wait() }
 }
 
