@@ -49,6 +49,7 @@ type fileDecoder struct {
 	problems Problems
 	lines    map[key]int
 	counts   map[Kind]int
+	broken   map[key]Stored // if not nil, objects that are wrong are put here
 }
 
 func (f *fileDecoder) fail(line int, object, format string, args ...any) {
@@ -137,6 +138,13 @@ func (f *fileDecoder) object(kind Kind, n *yaml.Node, number int) {
 		return
 	}
 	draft, problems := f.objects.decode(kind, n, number)
+	if len(problems) > 0 && f.broken != nil {
+		if name := valueOf(resolveAlias(n), "name"); validName.MatchString(name) {
+			draft = Draft{Object: nameOnly(kind, name)}
+			f.broken[key{kind, name}] = Stored{Kind: kind, Name: name, Err: problems}
+			problems = nil
+		}
+	}
 	if len(problems) > 0 {
 		f.problems = append(f.problems, problems...)
 		return

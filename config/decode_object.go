@@ -45,6 +45,7 @@ func decodeText(kind Kind, name string, data []byte, complete bool) (Draft, erro
 type objectDecoder struct {
 	file          string
 	complete      bool // secrets must be there
+	strict        bool // as in a file: what answers hold beside an object's fields is not ignored
 	values, bytes int
 }
 
@@ -57,7 +58,10 @@ func (o *objectDecoder) decode(kind Kind, n *yaml.Node, number int) (Draft, Prob
 	list.Set(reflect.MakeSlice(list.Type(), 1, 1))
 	v := list.Index(0)
 	setDefaults(v)
-	d := decoder{c: c, doc: c.doc, values: o.values, bytes: o.bytes, whole: place, kind: kind, hidden: !o.complete}
+	d := decoder{c: c, doc: c.doc, values: o.values, bytes: o.bytes, kind: kind, hidden: !o.complete}
+	if !o.strict {
+		d.whole = place
+	}
 	d.value(place, n, v)
 	o.values, o.bytes = d.values, d.bytes
 	if s, ok := c.at(kind, 0).(*Source); ok && s.LogFormat == "" {

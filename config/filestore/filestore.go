@@ -1,5 +1,6 @@
-// Package filestore keeps an eye on one configuration file and the files that
-// it names, and hands out each new configuration.
+// Package filestore is the configuration store of a node by itself: one YAML
+// file. It keeps an eye on it and on the files that it names, hands out each new
+// configuration, and edits the file without touching more of it than is to be changed.
 package filestore
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -36,10 +38,16 @@ type Store struct {
 	path   string
 	log    *slog.Logger
 	reload chan struct{}
+	fresh  chan struct{} // a Write was made
+
+	mu      sync.Mutex // held by who reads the file to change it, or changes the history
+	dataDir string     // where the history is kept; empty: in memory
+	history *history   // nil: not read yet
 
 	// Tests set these, to see that inotify and polling each do by themselves.
 	pollOnly bool
 	poll     time.Duration
+	between  func() // called by Write just before it looks whether the file is still the same
 }
 
 // Open makes a Store for the file at path, which need not be there yet. It
@@ -49,7 +57,20 @@ func Open(path string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the configuration %s: %w", path, err)
 	}
-	return &Store{path: absolute, log: log, reload: make(chan struct{}, 1), poll: poll}, nil
+	return &Store{path: absolute, log: log, reload: make(chan struct{}, 1), fresh: make(chan struct{}, 1), poll: poll}, nil
+}
+
+// KeepHistory makes what is written be remembered in a file in dir, the data directory.
+// Without it history and Etags last as long as the process. It is called before anything
+// else is.
+func (s *Store) KeepHistory(dir string) { s.dataDir = dir }
+
+// written wakes Watch up: there is something new.
+func (s *Store) written() {
+	select {
+	case s.fresh <- struct{}{}:
+	default: // it will look anyway
+	}
 }
 
 // Path returns the absolute path of the file.
@@ -116,6 +137,8 @@ func (l *loop) run(ctx context.Context, out chan<- Event) {
 		case <-l.store.reload:
 			l.answer = true
 			l.look(true)
+		case <-l.store.fresh:
+			l.look(true)
 		case name := <-l.notify.events():
 			if l.notify.interesting(name) {
 				l.changed()
@@ -170,6 +193,9 @@ func (l *loop) look(certain bool) {
 // send makes what was seen the Event that is offered.
 func (l *loop) send() {
 	event := Event{Config: l.seen.config, Err: l.seen.err, Gone: l.seen.gone, Reloaded: l.answer}
+	if event.Config != nil {
+		event.Hash = l.store.noticed(l.seen.text)
+	}
 	if event.Gone && l.had {
 		event.Err = fmt.Errorf("the configuration file is gone, what runs goes on: %w", event.Err)
 	}

@@ -18,12 +18,12 @@ import (
 	"github.com/lbshipd/lbshipd/config"
 )
 
-// yaml returns a configuration whose one source has the given name.
-func yaml(name string) string {
+// sample returns a configuration whose one source has the given name.
+func sample(name string) string {
 	return fmt.Sprintf("sources: [{name: %s, journald: {}}]\ntargets: [{name: out, stdout: {}}]\n", name)
 }
 
-// name returns what yaml was given.
+// name returns what sample was given.
 func name(e Event) string {
 	if e.Config == nil || len(e.Config.Sources) == 0 {
 		return fmt.Sprintf("(%v)", e.Err)
@@ -96,14 +96,14 @@ func (r *rig) wantQuiet(running string) {
 	}
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func must(t *testing.T, err error) {
 }
 
 // replace writes beside and renames over, as editors and package managers do.
-func replace(t *testing.T, path, text string) {
+func replace(t testing.TB, path, text string) {
 	t.Helper()
 	write(t, path+".tmp", text)
 	must(t, os.Rename(path+".tmp", path))
@@ -126,19 +126,19 @@ func eachWay(t *testing.T, f func(t *testing.T, pollOnly bool)) {
 func TestInPlaceAndRename(t *testing.T) {
 	eachWay(t, func(t *testing.T, pollOnly bool) {
 		path := filepath.Join(t.TempDir(), "lbshipd.yaml")
-		write(t, path, yaml("a"))
+		write(t, path, sample("a"))
 		r := start(t, path, pollOnly)
 		r.want("a")
-		write(t, path, yaml("b"))
+		write(t, path, sample("b"))
 		r.want("b")
-		replace(t, path, yaml("c"))
+		replace(t, path, sample("c"))
 		r.want("c")
-		replace(t, path, yaml("d"))
+		replace(t, path, sample("d"))
 		r.want("d")
-		write(t, path, yaml("e"))
+		write(t, path, sample("e"))
 		r.want("e")
 		// The same contents again are not news, whatever happens to the file.
-		replace(t, path, yaml("e"))
+		replace(t, path, sample("e"))
 		must(t, os.Chmod(path, 0o640))
 		r.wantQuiet("e")
 	})
@@ -153,21 +153,21 @@ func TestDeletedAndMadeAgain(t *testing.T) {
 			t.Fatalf("nothing there: %+v", e)
 		}
 		must(t, os.MkdirAll(dir, 0o755))
-		write(t, path, yaml("a"))
+		write(t, path, sample("a"))
 		r.want("a")
 		must(t, os.Remove(path))
 		e := r.next()
 		if !e.Gone || !errors.Is(e.Err, os.ErrNotExist) || !strings.Contains(e.Err.Error(), "what runs goes on") {
 			t.Fatalf("deleted: %+v", e)
 		}
-		write(t, path, yaml("a"))
+		write(t, path, sample("a"))
 		r.want("a")
 		must(t, os.RemoveAll(filepath.Dir(dir)))
 		if e := r.next(); !e.Gone {
 			t.Fatalf("folder deleted: %+v", e)
 		}
 		must(t, os.MkdirAll(dir, 0o755))
-		write(t, path, yaml("b"))
+		write(t, path, sample("b"))
 		r.want("b")
 	})
 }
@@ -178,7 +178,7 @@ func TestConfigMap(t *testing.T) {
 		dir := t.TempDir()
 		swap := func(version string) {
 			must(t, os.Mkdir(filepath.Join(dir, version), 0o755))
-			write(t, filepath.Join(dir, version, "lbshipd.yaml"), yaml(version))
+			write(t, filepath.Join(dir, version, "lbshipd.yaml"), sample(version))
 			must(t, os.Symlink(version, filepath.Join(dir, "..data_tmp")))
 			must(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
 		}
@@ -192,14 +192,14 @@ func TestConfigMap(t *testing.T) {
 		}
 		must(t, os.RemoveAll(filepath.Join(dir, "v1")))
 		must(t, os.RemoveAll(filepath.Join(dir, "v2")))
-		write(t, filepath.Join(dir, "v3", "lbshipd.yaml"), yaml("v3b"))
+		write(t, filepath.Join(dir, "v3", "lbshipd.yaml"), sample("v3b"))
 		r.want("v3b")
 	})
 }
 
 func TestBrokenIsSaidOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
-	write(t, path, yaml("a"))
+	write(t, path, sample("a"))
 	r := start(t, path, false)
 	r.want("a")
 	write(t, path, "sources: [{name: b, journal: {}}]\n")
@@ -213,7 +213,7 @@ func TestBrokenIsSaidOnce(t *testing.T) {
 		t.Fatalf("said twice: %+v", e)
 	case <-time.After(2*settle + poll):
 	}
-	write(t, path, yaml("a"))
+	write(t, path, sample("a"))
 	r.want("a")
 }
 
@@ -221,7 +221,7 @@ func TestBrokenIsSaidOnce(t *testing.T) {
 // which nobody must hear of.
 func TestHalfWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
-	write(t, path, yaml("v0"))
+	write(t, path, sample("v0"))
 	r := start(t, path, false)
 	r.want("v0")
 	counted := 0
@@ -229,7 +229,7 @@ func TestHalfWritten(t *testing.T) {
 		if i > 100 {
 			t.Fatal("this machine is too busy to write twice within the time that is allowed for it")
 		}
-		text, begin := yaml(fmt.Sprintf("v%d", i)), time.Now()
+		text, begin := sample(fmt.Sprintf("v%d", i)), time.Now()
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 		must(t, err)
 		_, err = f.WriteString(text[:15])
@@ -321,7 +321,7 @@ func TestOtherFailures(t *testing.T) {
 		return err
 	})
 	fail("is longer than")
-	swap(func(p string) error { return os.WriteFile(p, []byte(yaml("a")), 0o600) })
+	swap(func(p string) error { return os.WriteFile(p, []byte(sample("a")), 0o600) })
 	r.want("a")
 }
 
@@ -336,7 +336,7 @@ func TestUnreadable(t *testing.T) {
 		must(t, os.Chmod(d, 0o755))
 	}
 	path := filepath.Join(dir, "lbshipd.yaml")
-	write(t, path, yaml("a"))
+	write(t, path, sample("a"))
 	must(t, os.Chmod(path, 0))
 	asRoot := read(path)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test's goroutine
@@ -355,10 +355,10 @@ func TestUnreadable(t *testing.T) {
 // newest is what counts.
 func TestSlowReceiver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
-	write(t, path, yaml("a"))
+	write(t, path, sample("a"))
 	r := start(t, path, false)
 	for i := range 5 {
-		replace(t, path, yaml(fmt.Sprintf("v%d", i)))
+		replace(t, path, sample(fmt.Sprintf("v%d", i)))
 	}
 	deadline := time.Now().Add(time.Minute)
 	for got := ""; got != "v4"; got = name(r.next()) {
@@ -373,7 +373,7 @@ func TestSlowReceiver(t *testing.T) {
 // is heard of all the same.
 func TestBusyWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
-	write(t, path, yaml("a"))
+	write(t, path, sample("a"))
 	r := start(t, path, false)
 	r.want("a")
 	ticker := time.NewTicker(quiet / 5)
@@ -387,7 +387,7 @@ func TestBusyWriter(t *testing.T) {
 			}
 			return
 		case <-ticker.C:
-			replace(t, path, yaml(fmt.Sprintf("v%d", i)))
+			replace(t, path, sample(fmt.Sprintf("v%d", i)))
 		case <-deadline:
 			t.Fatal("nothing was heard of in 10 s")
 		}

@@ -21,6 +21,7 @@ type snapshot struct {
 	gone     bool // the configuration file itself is not there
 	revision string
 	files    map[string]file
+	text     []byte // of the configuration file
 }
 
 // file is one file that was read.
@@ -57,7 +58,13 @@ func stampOf(path string) stamp {
 // read loads the configuration and remembers every file that it took.
 func read(path string) snapshot {
 	s := snapshot{files: map[string]file{}}
-	s.config, s.err = config.LoadWith(path, s.readFile)
+	s.config, s.err = config.LoadWith(path, func(name string, limit int64) ([]byte, fs.FileMode, error) {
+		data, mode, err := s.readFile(name, limit)
+		if name == path {
+			s.text = data
+		}
+		return data, mode, err
+	})
 	s.gone = s.files[path].missing
 	hash := sha256.New()
 	for _, name := range s.paths() {

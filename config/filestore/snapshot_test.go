@@ -12,7 +12,7 @@ import (
 // again; one that has been as it is for long is not.
 func TestChangedWithinOneTimeStamp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
-	write(t, path, yaml("a"))
+	write(t, path, sample("a"))
 	if s := read(path); !s.changed() {
 		t.Error("a fresh file is not looked at again")
 	}
