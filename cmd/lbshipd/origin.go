@@ -129,7 +129,8 @@ func fileOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, err
 	if err != nil {
 		return nil, err
 	}
-	return &origin{from: o.config, dir: filepath.Dir(store.Path()), watcher: store, collectors: &collector.Local{}, close: func() {}}, nil
+	store.KeepHistory(o.dataDir)
+	return &origin{from: o.config, dir: filepath.Dir(store.Path()), watcher: store, store: store, collectors: &collector.Local{}, close: func() {}}, nil
 }
 
 func etcdOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, error) {

@@ -164,6 +164,8 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	d.admin = admin
 	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
 	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log, Node: collector.Node{Node: d.node, Version: ownVersion()}})
+	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log,
+		Node: collector.Node{Node: node, Version: ownVersion()}})
 	admin.serve(d.handler(registry, verifier), log)
 	defer admin.close()
 	return d.run(ctx, first, events, signals)
@@ -191,7 +193,7 @@ func (d *running) run(ctx context.Context, first config.Event, events <-chan con
 	defer stopSaving()
 	go d.store.Run(saving)
 	boundMemory(first.Config)
-	if err := d.sup.ApplyEvent(first); err != nil && !d.origin.waits {
+	if err := d.apply(first); err != nil && !d.origin.waits {
 		d.sup.Stop(canceled())
 		return err
 	} else if err != nil {
@@ -235,12 +237,20 @@ func (d *running) report() (stop func()) {
 	return func() { cancel(); work.Wait() }
 }
 
+// apply makes what is for this node run.
+func (d *running) apply(e config.Event) error {
+	if e.Config != nil {
+		e.Config = e.Config.ForNode(d.node)
+	}
+	return d.sup.ApplyEvent(e)
+}
+
 // change applies a new configuration, or says why it does not.
 func (d *running) change(e config.Event) {
 	if e.Reloaded {
 		defer func() { d.notify.ready(d.sup.Status()) }()
 	}
-	if err := d.sup.ApplyEvent(e); err != nil {
+	if err := d.apply(e); err != nil {
 		d.refused("the new configuration is refused, the old one goes on", err)
 		return
 	}
