@@ -91,7 +91,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("lbshipd {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(unknownFlag)
-	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newToken(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newToken(), newKeygen(), newRotateSecrets(), newVersion())
 	root.AddCommand(ctl.Commands(ctlOptions())...)
 	return root
 }

@@ -31,6 +31,15 @@ type etcdFlags struct {
 }
 
 func (f *etcdFlags) register(fs *pflag.FlagSet) {
+	f.registerAccess(fs)
+	fs.DurationVar(&f.thresholds.LeaseTTL, "collector-stale-after", 0, "how long a node may be silent before it is reported as stale, at least 1s")
+	fs.DurationVar(&f.thresholds.OfflineAfter, "collector-offline-after", 0, "how long a node may be silent before it is reported as offline")
+	fs.Lookup("collector-stale-after").DefValue = "15s"
+	fs.Lookup("collector-offline-after").DefValue = "5m"
+}
+
+// registerAccess adds the flags that say where etcd is and how it is come at.
+func (f *etcdFlags) registerAccess(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.endpoints, "etcd-endpoints", nil, "etcd members that hold the configuration of all nodes, as URLs or HOST:PORT, instead of --config")
 	fs.StringVar(&f.prefix, "etcd-prefix", "/lbshipd", "prefix of our keys in etcd")
 	fs.StringVar(&f.ca, "etcd-ca", "", "authorities (PEM file) that sign etcd's certificates, instead of the system's")
@@ -39,10 +48,18 @@ func (f *etcdFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.user, "etcd-user", "", "etcd user")
 	fs.StringVar(&f.passwordFile, "etcd-password-file", "", "file with the password of --etcd-user, read again when it changes")
 	fs.StringVar(&f.clusterKey, "cluster-key-file", "", "key file, the same on all nodes, that secrets in etcd are encrypted with (lbshipd keygen makes it)")
-	fs.DurationVar(&f.thresholds.LeaseTTL, "collector-stale-after", 0, "how long a node may be silent before it is reported as stale, at least 1s")
-	fs.DurationVar(&f.thresholds.OfflineAfter, "collector-offline-after", 0, "how long a node may be silent before it is reported as offline")
-	fs.Lookup("collector-stale-after").DefValue = "15s"
-	fs.Lookup("collector-offline-after").DefValue = "5m"
+}
+
+// options are those of the store that the flags say.
+func (f *etcdFlags) options(log *slog.Logger) (o etcdstore.Options, err error) {
+	o = etcdstore.Options{Endpoints: f.endpoints, CAFile: f.ca, CertFile: f.cert, KeyFile: f.key, User: f.user, PasswordFile: f.passwordFile,
+		Prefix: f.prefix, Log: log, Thresholds: f.thresholds}
+	if f.clusterKey != "" {
+		if o.Keys, err = seal.Load(f.clusterKey); err != nil {
+			return o, fmt.Errorf("--cluster-key-file: %w", err)
+		}
+	}
+	return o, nil
 }
 
 // check says what is wrong with the flags together.
@@ -139,13 +156,11 @@ func etcdOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, err
 	if err != nil {
 		return nil, err
 	}
-	options := etcdstore.Options{Endpoints: f.endpoints, CAFile: f.ca, CertFile: f.cert, KeyFile: f.key, User: f.user, PasswordFile: f.passwordFile,
-		Prefix: f.prefix, Node: node, Dir: dir, CacheFile: filepath.Join(o.dataDir, "etcd-cache"), Log: log, Thresholds: f.thresholds}
-	if f.clusterKey != "" {
-		if options.Keys, err = seal.Load(f.clusterKey); err != nil {
-			return nil, fmt.Errorf("reading the cluster key (--cluster-key-file): %w", err)
-		}
+	options, err := f.options(log)
+	if err != nil {
+		return nil, err
 	}
+	options.Node, options.Dir, options.CacheFile = node, dir, filepath.Join(o.dataDir, "etcd-cache")
 	store, err := etcdstore.New(options)
 	if err != nil {
 		return nil, err
