@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,15 +16,29 @@ import (
 type alive struct {
 	s       *Store
 	id      string
-	current atomic.Int64 // the lease; 0: none
+	current atomic.Int64  // the lease; 0: none
+	held    chan struct{} // closed once it was held
+	once    sync.Once
 }
 
 func (a *alive) lease() clientv3.LeaseID { return clientv3.LeaseID(a.current.Load()) }
 
 func (s *Store) stayAlive(id string) *alive {
-	a := &alive{s: s, id: id}
+	a := &alive{s: s, id: id, held: make(chan struct{})}
 	s.work.Go(a.run)
 	return a
+}
+
+// firstLease is how long the first report waits for its node to be alive: one that
+// is seen before would be shown as stale for a moment.
+const firstLease = time.Second
+
+func (a *alive) wait(ctx context.Context) {
+	select {
+	case <-a.held:
+	case <-time.After(firstLease):
+	case <-ctx.Done():
+	}
 }
 
 func (a *alive) run() {
@@ -63,6 +78,7 @@ func (a *alive) hold() error {
 		return err
 	}
 	a.current.Store(int64(lease.ID))
+	a.once.Do(func() { close(a.held) })
 	kept, err := client.KeepAlive(a.s.ctx, lease.ID)
 	if err != nil {
 		return err

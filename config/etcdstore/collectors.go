@@ -47,6 +47,7 @@ func (s *Store) Report(ctx context.Context, c config.Collector) error {
 	defer r.mu.Unlock()
 	if r.alive == nil {
 		r.alive = s.stayAlive(c.ID)
+		r.alive.wait(ctx)
 	}
 	c.ExporterSendFailedDelta += r.skipped.ExporterSendFailedDelta
 	c.LokiDroppedEntriesDelta += r.skipped.LokiDroppedEntriesDelta
