@@ -1,8 +1,10 @@
 package etcdstore
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -62,24 +64,31 @@ func FuzzValue(f *testing.F) {
 	})
 }
 
-// A cache file that was not written by us is never used, and never a panic.
+// A cache file that was not written by us is never used, and one whose checksum is
+// right never a panic, whatever is in it.
 func FuzzCacheFile(f *testing.F) {
-	good, err := encodeCache(&snapshot{values: map[string]raw{"/p/sources/a": {[]byte("x"), 1, 1}}, revision: 3, cluster: 4}, "/p")
+	s := fuzzStore(f)
+	good, err := encodeCache(&snapshot{values: map[string]raw{
+		"/lbshipd/sources/a": {[]byte(`{"name":"a","journald":{}}`), 1, 1}, "/lbshipd/generation": {[]byte("1"), 1, 1}}, revision: 3, cluster: 4}, "/lbshipd")
 	if err != nil {
 		f.Fatal(err)
 	}
+	text, _, _ := bytes.Cut(good, []byte("\n"))
+	f.Add(text)
 	f.Add(good)
-	f.Add(good[:len(good)-2])
-	f.Add([]byte("{}\n44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\n"))
+	f.Add([]byte(`{"format":1,"prefix":"/lbshipd","keys":[{"key":"/sources/","value":"AAAA"},{"key":"x"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		snap, err := decodeCache(data, "/p")
+		if _, err := decodeCache(data, "/lbshipd"); (err == nil) != bytes.Equal(data, good) {
+			t.Fatalf("%q: %v", data, err)
+		}
+		sum := sha256.Sum256(data)
+		snap, err := decodeCache(fmt.Appendf(bytes.Clone(data), "\n%x\n", sum), "/lbshipd")
 		if err != nil {
 			return
 		}
-		for key := range snap.values {
-			if !strings.HasPrefix(key, "/p") {
-				t.Fatalf("key %q", key)
-			}
+		s.decoded.byKey = nil
+		if e, _ := s.event(snap); e.Config == nil {
+			t.Fatal("no configuration")
 		}
 	})
 }
