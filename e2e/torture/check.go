@@ -70,6 +70,13 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 					return "compressed unanswered"
 				}
 			}
+			// Nobody watches while a reload changes the source, or discovers it anew for
+			// a target that comes back: a moment, but seconds on a machine that is overloaded.
+			for _, t := range d.reloadsWhile(g) {
+				if !b.begun(l, target, l.records[n].gen, t) {
+					return "compressed at a reload"
+				}
+			}
 		}
 	}
 	return b.excuseReset(l, target, n, resets)

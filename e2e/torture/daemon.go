@@ -189,6 +189,17 @@ func (d *daemon) reloadedAt(at time.Time) bool {
 	return false
 }
 
+// reloadsWhile lists the reloads that may have been at work while a file was there as
+// it was, uncompressed.
+func (d *daemon) reloadsWhile(g *generation) (all []time.Time) {
+	for _, t := range d.reload {
+		if !g.vanished.IsZero() && t.After(g.made.Add(-15*time.Second)) && t.Before(g.vanished.Add(time.Second)) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // pause stops its process for a while.
 func (d *daemon) pause(for_ time.Duration) {
 	from := time.Now()
