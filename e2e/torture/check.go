@@ -70,10 +70,11 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 					return "compressed unanswered"
 				}
 			}
-			// Nobody watches while a reload changes the source, or discovers it anew for
-			// a target that comes back: a moment, but seconds on a machine that is overloaded.
-			for _, t := range d.reloadsWhile(g) {
-				if !b.begun(l, target, l.records[n].gen, t) {
+			// Nor does a reload that discovers the source anew, for a target that comes
+			// back; and while it does nobody watches.
+			for _, t := range d.reload {
+				held := t.After(g.made) && t.Before(g.ended.Add(time.Minute))
+				if held && !b.begun(l, target, l.records[n].gen, t) || d.unwatched(g, t) {
 					return "compressed at a reload"
 				}
 			}
