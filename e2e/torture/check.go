@@ -86,8 +86,18 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 // excuseReset says whether a record is one that a target's kernel had taken when its
 // connection ended: it was sent between those that arrived before and behind that.
 func (b *book) excuseReset(l *ledger, target string, n int, resets []int64) string {
-	s := l.at[target]
-	before, after := int64(0), time.Now().UnixNano()
+	before, after := l.at[target].around(n)
+	for _, t := range resets {
+		if before <= t && t <= after {
+			return "reset"
+		}
+	}
+	return ""
+}
+
+// around returns when those arrived first that were sent before and behind a record, Unix ns.
+func (s *shelf) around(n int) (before, after int64) {
+	after = time.Now().UnixNano()
 	for i := n - 1; i >= 0; i-- {
 		if s.first[i] > 0 {
 			before = s.first[i]
@@ -100,12 +110,7 @@ func (b *book) excuseReset(l *ledger, target string, n int, resets []int64) stri
 			break
 		}
 	}
-	for _, t := range resets {
-		if before <= t && t <= after {
-			return "reset"
-		}
-	}
-	return ""
+	return before, after
 }
 
 // storedWithin is when an answer is stored at the latest: a second, and as long
@@ -239,8 +244,10 @@ func (b *book) mustBeTail(l *ledger, target string, missing []int) {
 	}
 	if len(holes) > 0 {
 		g := l.gens[l.records[holes[0]].gen]
-		b.findLocked("lost", "%s lacks %s %s, and has what is behind in the same file (by level: %v; the first is in file %d, which was there from %.3f to %.3f: %s, and arrived up to %d)",
-			target, l.name, runs(holes), ranks, l.records[holes[0]].gen, g.made.Sub(b.began).Seconds(), g.ended.Sub(b.began).Seconds(), g.how, last[of(holes[0])])
+		before, after := s.around(holes[0])
+		since := func(ns int64) float64 { return time.Unix(0, ns).Sub(b.began).Seconds() }
+		b.findLocked("lost", "%s lacks %s %s, and has what is behind in the same file (by level: %v; the first is in file %d, which was there from %.3f to %.3f: %s, and arrived up to %d; around it others arrived at %.3f and %.3f)",
+			target, l.name, runs(holes), ranks, l.records[holes[0]].gen, g.made.Sub(b.began).Seconds(), g.ended.Sub(b.began).Seconds(), g.how, last[of(holes[0])], since(before), since(after))
 	}
 }
 

@@ -125,7 +125,8 @@ type session struct {
 	tcp    *net.TCPConn
 	conn   net.Conn
 	in     *bufio.Reader
-	ending bool // we have said that we will say no more
+	ending bool  // we have said that we will say no more
+	err    error // with which reading ended
 }
 
 // fault throws the dice for the next message; "" is none.
@@ -181,7 +182,9 @@ func (h *session) frames() {
 			h.common(fault)
 		}
 		if !h.frame() {
-			if h.ending { // by its deadline, it may be: the kernel may hold more
+			// By its deadline, it may be: the kernel may hold more. Or the sender was
+			// killed with something unread, and so reset what was on its way.
+			if h.ending || errors.Is(h.err, syscall.ECONNRESET) {
 				h.s.note(h.tcp)
 			}
 			return
@@ -193,6 +196,7 @@ func (h *session) frames() {
 func (h *session) frame() bool {
 	head, err := h.in.ReadSlice(' ')
 	if err != nil {
+		h.err = err
 		return false
 	}
 	n, err := strconv.Atoi(string(head[:len(head)-1]))
@@ -202,6 +206,7 @@ func (h *session) frame() bool {
 	}
 	buf := make([]byte, n)
 	if _, err := io.ReadFull(h.in, buf); err != nil {
+		h.err = err
 		return false
 	}
 	h.keep(buf)
