@@ -12,6 +12,18 @@ FUZZJOBS ?= 4
 FOR ?= 3m
 SEED ?= 0
 
+# Most tests wait most of the time: for servers, polls and time limits. So
+# more of them run at a time than there are processors, the longest packages first.
+# lint has vetted them.
+TEST := $(GO) test -count=1 -vet=off -parallel 8
+LONGEST := ./sinks/rsyslog ./sources/... ./pipeline
+
+# The end-to-end tests in which many things happen at once: reloads, targets that come
+# and go, failing targets beside healthy ones, spooling, replaying, asking for the status. Only these
+# are run again with the race detector; the others do the same things one after the
+# other, and make torture does all of it under the detector for FOR.
+AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreKept|Ledger|Spool|FileBorn
+
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace
 
@@ -26,15 +38,15 @@ run: build
 	exec bin/lbshipd run --data-dir data
 
 test: test-deps lint check-docs
-	$(GO) test -race -count=1 -timeout 20m ./...
-	CGO_ENABLED=1 $(GO) test -count=1 -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
+	$(TEST) -race -p 4 -timeout 20m $(LONGEST) ./...
+	CGO_ENABLED=1 $(TEST) -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
 e2e: test-deps build loki
 	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
-	LBSHIPD_E2E=1 $(GO) test -count=1 -timeout 20m ./internal/testbed/ ./sinks/loki/
-	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(GO) test -count=1 -timeout 20m ./...
-	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(GO) test -count=1 -timeout 20m .
+	LBSHIPD_E2E=1 $(TEST) -timeout 20m ./internal/testbed/ ./sinks/loki/
+	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(TEST) -timeout 20m ./...
+	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(TEST) -timeout 20m -run '$(AT_ONCE)' .
 
 # Faults of every kind for FOR, by the random numbers of SEED (one from the
 # clock if there is none), and an oracle that knows what is owed: docs/reliability.md.

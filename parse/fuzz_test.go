@@ -72,9 +72,9 @@ func TestHostileLinesTakeLinearTime(t *testing.T) {
 			buf = append(buf, piece...)
 		}
 		for _, name := range names {
-			start := time.Now()
+			start := cpuTime()
 			parseHostile(t, fixed[name], buf, o)
-			if took := time.Since(start); took > slowest {
+			if took := cpuTime() - start; took > slowest {
 				slowest, which = took, name+": "+head+" + "+piece
 			}
 		}
