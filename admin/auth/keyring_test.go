@@ -185,6 +185,9 @@ func TestRotationLosesNoRequest(t *testing.T) {
 	write(t, filepath.Join(dir, "next.pem"), publicPEM(t, k.ed2))
 	keep(mint(t, k.ed2, "next", nil))
 	eventually(t, "the damaged file is said", func() bool { return strings.Contains(log.String(), "new.pem: ") })
+	if !takes(v, mint(t, k.p256, "new", nil)) {
+		t.Error("the damaged file has lost the key that it held")
+	}
 	write(t, filepath.Join(dir, "new.pem"), publicPEM(t, k.p256))
 	eventually(t, "that it is in order again is said", func() bool { return strings.Contains(log.String(), "can be read again") })
 	n := taken.Load()
