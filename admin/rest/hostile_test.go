@@ -65,7 +65,7 @@ func TestHostileBodies(t *testing.T) {
 		"comment":                {"/sources", `{` + ok + `} // app`, 400, "top-level"},
 		"YAML as JSON":           {"/sources", "name: app\njournald: {}\n", 400, "not valid JSON"},
 		"HTML":                   {"/sources", "<html>", 400, "not valid JSON"},
-		"many fields":            {"/sources", `{` + ok + strings.Repeat(`,"`+strings.Repeat("x", 20)+`":1`, 1) + manyFields(50000) + `}`, 400, ""},
+		"many fields":            {"/sources", `{` + ok + manyFields(20000) + `}`, 400, ""},
 		"many labels":            {"/sources", `{` + ok + `,"labels":{"a":"b"` + manyFields(10000) + `}}`, 400, "labels"},
 		"too large":              {"/sources", `{"name":"` + strings.Repeat("a", rest.MaxBody) + `"}`, 413, "2MiB"},
 		"far too large":          {"/sources", strings.Repeat(" ", 8<<20), 413, "2MiB"},

@@ -3,12 +3,16 @@ package rest_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/lbshipd/lbshipd/admin/rest"
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/config/filestore"
+	"github.com/lbshipd/lbshipd/internal/testbed"
 )
 
 // bodies is one object of each kind that stands by itself.
@@ -33,67 +37,88 @@ var others = map[config.Kind]string{
 // everything that may go wrong on the way.
 func TestLife(t *testing.T) {
 	for _, kind := range config.Kinds() {
-		t.Run(string(kind), func(t *testing.T) {
-			g := newRig(t, nil)
-			list, one, body, other := "/"+kind.Plural(), "/"+kind.Plural()+"/one", bodies[kind], others[kind]
-			if got := field(t, g.get(list).body, kind.List()); got != "[]" {
-				t.Errorf("an empty list is %s", got)
-			}
-			g.must(404, request{method: "GET", path: one})
-			g.must(404, request{method: "DELETE", path: one})
-
-			g.must(200, request{method: "POST", path: list + "?dryRun=true", body: body})
-			g.must(404, request{method: "GET", path: one})
-			created := g.post(list, body)
-			etag := created.header.Get("ETag")
-			if etag == "" || field(t, created.body, "name") != `"one"` {
-				t.Errorf("created: ETag %q, %s", etag, created.body)
-			}
-			if a := g.must(409, request{method: "POST", path: list, body: body}); code(t, a) != rest.CodeAlreadyExists {
-				t.Errorf("created twice: %s", a.body)
-			}
-			got := g.get(one)
-			if got.body != created.body || got.header.Get("ETag") != etag || got.header.Get("Last-Modified") == "" {
-				t.Errorf("got %s (%v), want what was created: %s", got.body, got.header, created.body)
-			}
-
-			// The same again changes nothing, the ETag neither.
-			if a := g.must(200, request{method: "PUT", path: one, body: body}); a.header.Get("ETag") != etag {
-				t.Errorf("putting the same has changed the ETag from %s to %s", etag, a.header.Get("ETag"))
-			}
-			// What was answered can be sent back, with and without defaults.
-			for _, q := range []string{"", "?defaults=false"} {
-				if a := g.must(200, request{method: "PUT", path: one, body: g.get(one + q).body}); a.body != created.body {
-					t.Errorf("sending back what was read%s has made it %s", q, a.body)
-				}
-			}
-			etag = g.get(one).header.Get("ETag") // with its defaults it was another text
-
-			a := g.must(200, request{method: "PUT", path: one + "?dryRun=true", body: other})
-			if a.body == created.body {
-				t.Error("the dry run does not answer what would be")
-			}
-			if g.get(one).body != created.body {
-				t.Error("the dry run has changed something")
-			}
-			a = g.must(200, request{method: "PUT", path: one, body: other})
-			if a.header.Get("ETag") == etag || a.body == created.body || g.get(one).body != a.body {
-				t.Errorf("put: %s", a.body)
-			}
-			if got := field(t, g.get(list).body, kind.List()); got != "["+strings.TrimSpace(a.body)+"]" {
-				t.Errorf("the list is %s", got)
-			}
-
-			g.must(200, request{method: "DELETE", path: one + "?dryRun=true"})
-			g.get(one)
-			if a := g.must(200, request{method: "DELETE", path: one}); strings.TrimSpace(a.body) != "{}" {
-				t.Errorf("delete answers %s", a.body)
-			}
-			g.must(404, request{method: "GET", path: one})
-			g.must(404, request{method: "DELETE", path: one})
-			g.must(201, request{method: "PUT", path: one, body: body})
-		})
+		t.Run(string(kind), func(t *testing.T) { life(t, newRig(t, nil), kind) })
+		t.Run(string(kind)+" in a file", func(t *testing.T) { life(t, newRig(t, inFile(t)), kind) })
 	}
+}
+
+// inFile keeps the objects in a YAML file.
+func inFile(t *testing.T) func(*rest.Options) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
+	if err := os.WriteFile(path, []byte("# Ours.\nsources: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(o *rest.Options) {
+		store, err := filestore.Open(path, o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Store = store
+	}
+}
+
+func life(t *testing.T, g *rig, kind config.Kind) {
+	list, one, body, other := "/"+kind.Plural(), "/"+kind.Plural()+"/one", bodies[kind], others[kind]
+	if kind == config.KindTLSBundle {
+		other = marshal(t, map[string]string{"name": "one", "caPem": testbed.NewCA(t, "lab").PEM})
+	}
+	if got := field(t, g.get(list).body, kind.List()); got != "[]" {
+		t.Errorf("an empty list is %s", got)
+	}
+	g.must(404, request{method: "GET", path: one})
+	g.must(404, request{method: "DELETE", path: one})
+
+	g.must(200, request{method: "POST", path: list + "?dryRun=true", body: body})
+	g.must(404, request{method: "GET", path: one})
+	created := g.post(list, body)
+	etag := created.header.Get("ETag")
+	if etag == "" || field(t, created.body, "name") != `"one"` {
+		t.Errorf("created: ETag %q, %s", etag, created.body)
+	}
+	if a := g.must(409, request{method: "POST", path: list, body: body}); code(t, a) != rest.CodeAlreadyExists {
+		t.Errorf("created twice: %s", a.body)
+	}
+	got := g.get(one)
+	if got.body != created.body || got.header.Get("ETag") != etag || got.header.Get("Last-Modified") == "" {
+		t.Errorf("got %s (%v), want what was created: %s", got.body, got.header, created.body)
+	}
+
+	// The same again changes nothing, the ETag neither.
+	if a := g.must(200, request{method: "PUT", path: one, body: body}); a.header.Get("ETag") != etag {
+		t.Errorf("putting the same has changed the ETag from %s to %s", etag, a.header.Get("ETag"))
+	}
+	// What was answered can be sent back, with and without defaults.
+	for _, q := range []string{"", "?defaults=false"} {
+		if a := g.must(200, request{method: "PUT", path: one, body: g.get(one + q).body}); a.body != created.body {
+			t.Errorf("sending back what was read%s has made it %s", q, a.body)
+		}
+	}
+	etag = g.get(one).header.Get("ETag") // with its defaults it was another text
+
+	a := g.must(200, request{method: "PUT", path: one + "?dryRun=true", body: other})
+	if a.body == created.body {
+		t.Error("the dry run does not answer what would be")
+	}
+	if g.get(one).body != created.body {
+		t.Error("the dry run has changed something")
+	}
+	a = g.must(200, request{method: "PUT", path: one, body: other})
+	if a.header.Get("ETag") == etag || a.body == created.body || g.get(one).body != a.body {
+		t.Errorf("put: %s", a.body)
+	}
+	if got := field(t, g.get(list).body, kind.List()); got != "["+strings.TrimSpace(a.body)+"]" {
+		t.Errorf("the list is %s", got)
+	}
+
+	g.must(200, request{method: "DELETE", path: one + "?dryRun=true"})
+	g.get(one)
+	if a := g.must(200, request{method: "DELETE", path: one}); strings.TrimSpace(a.body) != "{}" {
+		t.Errorf("delete answers %s", a.body)
+	}
+	g.must(404, request{method: "GET", path: one})
+	g.must(404, request{method: "DELETE", path: one})
+	g.must(201, request{method: "PUT", path: one, body: body})
 }
 
 func code(t testing.TB, a answer) int {
@@ -107,6 +132,11 @@ func code(t testing.TB, a answer) int {
 
 // TestConditions goes through RFC 9110 section 13.1 for each method.
 func TestConditions(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { conditions(t, func() *rig { return newRig(t, nil) }) })
+	t.Run("file", func(t *testing.T) { conditions(t, func() *rig { return newRig(t, inFile(t)) }) })
+}
+
+func conditions(t *testing.T, rig func() *rig) {
 	const stale, body, other = `"stale"`, `{"name":"app","journald":{}}`, `{"name":"app","journald":{},"minLevel":"error"}`
 	for _, c := range []struct {
 		method, there        string // whether it is there: "yes" or "no"
@@ -121,7 +151,7 @@ func TestConditions(t *testing.T) {
 		{"GET", "yes", "", "NOW", 304}, {"GET", "yes", "", "W/NOW", 304}, {"GET", "yes", "", "*", 304}, {"GET", "yes", "", stale, 200}, {"GET", "no", "", "*", 404}, {"GET", "yes", "", `"x",NOW`, 304},
 		{"PUT", "yes", "NOW,", "", 200}, {"PUT", "yes", "now", "", 400}, {"PUT", "yes", `"x`, "", 400}, {"PUT", "yes", `"x" "y"`, "", 400}, {"PUT", "yes", `w/"x"`, "", 400}, {"GET", "yes", "", "x", 400}, {"DELETE", "yes", "x", "", 400},
 	} {
-		g := newRig(t, nil)
+		g := rig()
 		now := `"gone"`
 		if c.there == "yes" {
 			now = g.post("/sources", body).header.Get("ETag")
@@ -141,7 +171,7 @@ func TestConditions(t *testing.T) {
 			t.Errorf("%+v: %s", c, a.body)
 		}
 	}
-	g := newRig(t, nil)
+	g := rig()
 	for _, path := range []string{"/apply", "/history/1/rollback", "/sources"} {
 		g.must(400, request{method: "POST", path: path, body: `{"name":"a","journald":{}}`, header: map[string]string{"If-Match": `"1"`}})
 	}

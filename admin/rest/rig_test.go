@@ -61,7 +61,7 @@ func (b *logBuffer) take() string {
 const roleHeader = "Test-Role"
 
 // newRig starts an API on a memory. change may change the options.
-func newRig(t testing.TB, change func(*rest.Options)) *rig {
+func newRig(t testing.TB, change func(*rest.Options)) *rig { // change may be nil
 	t.Helper()
 	r := &rig{t: t, store: &memory{}, log: &logBuffer{}, seen: map[string]bool{}}
 	o := rest.Options{Store: r.store, Collectors: r.store, Version: "1.2.3",
@@ -234,8 +234,10 @@ func (g *rig) validate(q request, a answer) {
 		SkipSettingDefaults: true, ExcludeReadOnlyValidations: true, // answers may be sent back
 	}}
 	ctx := context.Background()
-	if err := openapi3filter.ValidateRequest(ctx, in); err != nil && a.status < 300 {
-		g.t.Errorf("%s %s was taken (%d), and the OpenAPI document says: %v", q.method, q.path, a.status, err)
+	if a.status < 300 {
+		if err := openapi3filter.ValidateRequest(ctx, in); err != nil {
+			g.t.Errorf("%s %s was taken (%d), and the OpenAPI document says: %v", q.method, q.path, a.status, err)
+		}
 	}
 	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: a.status, Header: a.header, Options: in.Options}
 	out.SetBodyBytes([]byte(a.body))

@@ -50,7 +50,11 @@ func marshal(t *testing.T, v any) string {
 // TLS bundle, sources of control-plane and data-plane services, event logs in files, a Loki
 // target without TLS, an Rsyslog target with the bundle, and the collectors.
 func TestWalkThrough(t *testing.T) {
-	g := newRig(t, nil)
+	t.Run("memory", func(t *testing.T) { walkThrough(t, newRig(t, nil)) })
+	t.Run("file", func(t *testing.T) { walkThrough(t, newRig(t, inFile(t))) })
+}
+
+func walkThrough(t *testing.T, g *rig) {
 	ca := testbed.NewCA(t, "lab")
 	cert := ca.Client(t, "dc-rsyslog")
 
