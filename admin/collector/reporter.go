@@ -121,7 +121,7 @@ func (r *Reporter) Run(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
-		if r.isDue(time.Now()) {
+		if ctx.Err() == nil && r.isDue(time.Now()) {
 			r.report(ctx, storeWithin)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,7 +202,9 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 		"expired":           {url: serveTLS(t, ca.Expired(t, "127.0.0.1"), nil), bundle: with(ca, nil), steps: "dns tcp !tls", says: []string{"expired on 20", "which is past"}},
 		"wants a certificate": {url: serveTLS(t, cert, ca), bundle: with(ca, nil), steps: "dns tcp !tls",
 			says: []string{"asked for a client certificate and none was shown"}},
-		"refuses ours":     {url: serveTLS(t, cert, ca), bundle: with(ca, foreign.Client(t, "node.test")), steps: "dns tcp !tls", says: []string{"our client certificate (CN=node.test, issued by CN=theirs)"}},
+		"refuses ours": {url: serveTLS(t, cert, ca), bundle: with(ca, foreign.Client(t, "node.test")), steps: "dns tcp !tls", says: []string{"our client certificate (CN=node.test, issued by CN=theirs)"}},
+		"closes without a word": {url: closesAfterHandshake(t, cert), bundle: with(ca, client), steps: "dns tcp !tls",
+			says: []string{"asked for a client certificate; most likely it refuses ours (CN=node.test"}},
 		"does not speak":   {url: strings.Replace(plain.URL, "http:", "https:", 1), bundle: with(ca, nil), steps: "dns tcp !tls", says: []string{"does not speak TLS"}},
 		"speaks it though": {url: strings.Replace(serveTLS(t, cert, nil), "https:", "http:", 1), steps: "dns tcp http !record", says: []string{"HTTP 400", "HTTPS"}},
 	} {
@@ -225,6 +228,45 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 				t.Error(said)
 			}
 		})
+	}
+}
+
+// closesAfterHandshake asks for a client certificate and closes when it has it.
+func closesAfterHandshake(t *testing.T, cert *testbed.Cert) string {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert.TLS(t)}, ClientAuth: tls.RequestClientCert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.(*tls.Conn).Handshake()
+			c.Close()
+		}
+	}()
+	return "https://" + l.Addr().String()
+}
+
+// All of a test goes over the connection that was seen to be there.
+func TestTestUsesOneConnection(t *testing.T) {
+	f := &fake{}
+	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(f.serve))
+	var connections atomic.Int32
+	f.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	f.Start()
+	defer f.Close()
+	wantSteps(t, test(t, config.LokiTarget{URL: f.URL}, nil), "dns tcp http record")
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
 	}
 }
 

@@ -209,7 +209,7 @@ func TestTestOfSeveralAddresses(t *testing.T) {
 	dead := l.Addr().String()
 	l.Close()
 	g := newRig(t, config.RsyslogTarget{Protocol: "relp", Addresses: []string{dead, good.Address}}, nil)
-	g.relpBase = maxTxnr - 1 // the message's number is the first one after the wrap
+	g.relpBase = maxTxnr - 2 // the message's number is the last one before the wrap
 	r := sinks.NewTestReport(g.Test(within(t, 20*time.Second), ""))
 	wantSteps(t, r, "dns !tcp dns tcp relp record")
 	for i, s := range r.Steps {
