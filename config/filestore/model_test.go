@@ -43,7 +43,7 @@ func randomObject(r *rand.Rand, kind config.Kind, name string) map[string]any {
 		maybe("minLevel", []string{"info", "error"}[r.IntN(2)])
 		maybe("labels", map[string]string{"a": word(), "b": word()})
 		maybe("enabled", r.IntN(2) == 0)
-		maybe("nodes", list())
+		maybe("nodes", []string{fmt.Sprint(strings.Trim(word(), "{"), 1), "n*"})
 	case config.KindTarget:
 		loki := map[string]any{"url": "https://x"}
 		if r.IntN(2) == 0 {
