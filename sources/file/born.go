@@ -68,6 +68,27 @@ func (d *discovery) findLines(all []*input) {
 	}
 }
 
+// bornBetweenPolls finds the files that were created in a directory after its
+// modification time since, and were rotated before a poll could see them. They are
+// looked for where another file is at the path that they had than before, so that
+// the copy that copytruncate makes is left alone.
+func (d *discovery) bornBetweenPolls(dir string, since int64, before map[string]*input) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		path := join(dir, e.Name())
+		first := d.rotatedFrom(dir, e.Name())
+		if first == "" || d.paths[first] == before[first] || d.src.globs.match(path) || !e.Type().IsRegular() || isCompressedName(path) {
+			continue
+		}
+		if in := d.openBorn(path, first, time.Unix(0, since)); in != nil {
+			d.announce(in, false)
+		}
+	}
+}
+
 // rotatedFrom returns the path in the globs that a file of that name was
 // rotated from, judged by its name: something was added to it behind a ".", "-",
 // "_" or "~" ("app.log.1", "app.log-20260102", "app.log.2026-01-02-03"). "" if none.

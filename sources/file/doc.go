@@ -67,7 +67,8 @@
 // shows what it is), was moved elsewhere, or the file system knows no birth
 // times. A glob that has the rotated names too (with the compressed ones
 // excluded) finds it in any case. Without inotify, the same is true of a file
-// created and renamed between two looks at its directory (100 ms).
+// created and renamed between two looks at its directory (100 ms, or more if
+// looking takes more than a tenth of the time): it is found by its birth and name.
 //
 // A file is taken to be truncated when it is shorter than what was read of it,
 // and to be rewritten when the last KiB before the position is not what it was;

@@ -172,6 +172,7 @@ func (d *discovery) look() {
 	d.known = nil
 	now := time.Now()
 	if !now.Before(d.nextWalk) {
+		d.pollDirs() // what a walk sees at a path, no poll sees change
 		d.walk()
 	}
 	if !now.Before(d.nextPoll) {

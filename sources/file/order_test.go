@@ -88,3 +88,42 @@ func TestOrderOfCompressedFiles(t *testing.T) {
 		before = in.Origin().Input
 	}
 }
+
+// Without inotify, files that are created and rotated between two looks are found, and
+// come in their places; the copy that copytruncate makes is none of them.
+func TestRotatedBetweenTwoLooks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	src := testSource(t, path, 0)
+	src.noInotify = true
+	var found []*input
+	d := newDiscovery(src, func(in sources.Input) { found = append(found, in.(*input)) })
+	defer d.close()
+	look := func() {
+		d.pollDirs()
+		d.release(time.Now().Add(settleFor))
+	}
+	write(t, path, "1\n")
+	d.start()
+	look()
+	must(t, os.Rename(path, path+".3"))
+	for _, name := range []string{".2", ".1"} {
+		write(t, path, name+"\n")
+		must(t, os.Rename(path, path+name))
+	}
+	write(t, path, "4\n")
+	look()
+	if len(found) != 4 {
+		t.Fatalf("found %d of 4 files", len(found))
+	}
+	for i, in := range found[1:] {
+		if got, want := in.Predecessor(), found[i].origin.Input; got != want || in.origin.Path != path {
+			t.Errorf("file %d at %s has predecessor %q, want %q", i+1, in.origin.Path, got, want)
+		}
+	}
+	write(t, path+".9", "4\n")
+	must(t, os.Truncate(path, 0))
+	look()
+	if len(found) != 4 {
+		t.Errorf("a copy was found as %s", found[4].origin.Input)
+	}
+}

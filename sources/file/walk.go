@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -21,6 +22,7 @@ type directory struct {
 	watch   int32 // -1: inotify does not cover it
 	id      inode // when it was last walked
 	mtime   int64
+	looked  int64 // the modification time that the last poll saw, Unix ns; 0: there was none
 	polled  bool
 	pass    int                        // the walk that last looked into it
 	hopPass int                        // the walk that last met it on the way of a symbolic link, or above a base
@@ -259,7 +261,12 @@ func (d *discovery) pollDirs() {
 		if dir.mtime = mtime; began.UnixNano()-mtime < int64(pollTick) {
 			dir.mtime = 0 // it may change again within the same tick of its clock
 		}
+		before := maps.Clone(d.paths)
 		d.lookInto(dir)
+		if since := dir.looked; since != 0 {
+			d.bornBetweenPolls(dir.path, since, before)
+		}
+		dir.looked = mtime
 	}
 	// However many there are, looking takes a tenth of the time: what comes and goes
 	// between two looks is missed.
