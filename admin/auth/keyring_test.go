@@ -151,6 +151,8 @@ func TestRotationLosesNoRequest(t *testing.T) {
 	v := NewVerifier(VerifierOptions{Keys: ring(t, log, dir)})
 	stop := make(chan struct{})
 	var busy sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); busy.Wait() })
+	defer end()
 	var taken atomic.Int64
 	keep := func(token string) {
 		busy.Go(func() {
@@ -192,8 +194,7 @@ func TestRotationLosesNoRequest(t *testing.T) {
 	eventually(t, "that it is in order again is said", func() bool { return strings.Contains(log.String(), "can be read again") })
 	n := taken.Load()
 	eventually(t, "more tokens are taken", func() bool { return taken.Load() > n+100 })
-	close(stop)
-	busy.Wait()
+	end()
 
 	// And a key that is taken away is no longer used, even beside a broken one.
 	old := mint(t, k.ed, "old", nil)

@@ -162,6 +162,8 @@ func TestTLSIsReloadedUnderLoad(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var busy sync.WaitGroup
+	end := sync.OnceFunc(func() { close(stop); busy.Wait() })
+	defer end()
 	var done atomic.Int64
 	for i := range 4 {
 		busy.Go(func() {
@@ -198,8 +200,7 @@ func TestTLSIsReloadedUnderLoad(t *testing.T) {
 	third := ca.Server(t, "127.0.0.1")
 	certFiles(t, dir, third)
 	eventually(t, "the third is shown", func() bool { return shown(c) == third.Cert.SerialNumber.String() })
-	close(stop)
-	busy.Wait()
+	end()
 	if done.Load() < 100 {
 		t.Errorf("there were only %d requests", done.Load())
 	}
