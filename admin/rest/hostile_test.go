@@ -115,6 +115,9 @@ func TestNameOfThePath(t *testing.T) {
 			t.Errorf("%s: %s", body, a.body)
 		}
 	}
+	if a := g.must(400, request{method: "PUT", path: "/sources/app", body: `{"name":"other","journald":{}}`}); !strings.Contains(a.body, "that of the path") {
+		t.Errorf("another name: %s", a.body)
+	}
 	if len(g.store.objects) > 0 {
 		t.Error("something was stored")
 	}
