@@ -157,7 +157,7 @@ func TestEditKeepsWhatIsGivenUp(t *testing.T) {
 		t.Errorf("%s runs: %s", runs(t, dir), text)
 	}
 
-	editor(t, `echo 'color: red' >> "$f"; exit 1`)
+	editor(t, `echo 'color: red' >> "$f"; chmod 644 "$f"; exit 1`)
 	r = g.run("edit", "target", "loki")
 	wantFailure(t, r, 1, "ended with an error")
 	if text := kept(t, r.err); !strings.Contains(text, "color: red") {
