@@ -22,6 +22,7 @@ import (
 	"github.com/lbshipd/lbshipd/admin/auth"
 	"github.com/lbshipd/lbshipd/admin/rest"
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/config/filestore"
 	"github.com/lbshipd/lbshipd/sinks"
 )
 
@@ -69,6 +70,16 @@ func (h *hooked) Forget(_ context.Context, id string) error {
 		}
 	}
 	return config.ErrNotFound
+}
+
+// newStore is the YAML file of a daemon, with nothing in it.
+func newStore(t *testing.T) config.Store {
+	t.Helper()
+	s, err := filestore.Open(file(t, "lbshipd.yaml", "sources: []\n"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // newRig starts a daemon's API. Root asks by the socket; a token is the name of a role.
