@@ -1,0 +1,212 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/internal/testbed"
+)
+
+// jwksServer is a JWKS endpoint that can be told to misbehave.
+type jwksServer struct {
+	*httptest.Server
+	fetched atomic.Int64
+	serve   atomic.Pointer[http.HandlerFunc]
+	ca      string // its authority's file
+}
+
+func newJWKSServer(t *testing.T) *jwksServer {
+	s := &jwksServer{ca: filepath.Join(t.TempDir(), "ca.pem")}
+	ca := testbed.NewCA(t, "jwks")
+	cert := ca.Issue(t, testbed.CertOptions{Names: []string{"127.0.0.1"}})
+	pair, err := tls.X509KeyPair([]byte(cert.CertPEM), []byte(cert.KeyPEM))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, s.ca, []byte(ca.PEM))
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fetched.Add(1)
+		(*s.serve.Load())(w, r)
+	}))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	s.answer("")
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *jwksServer) do(h http.HandlerFunc) { s.serve.Store(&h) }
+func (s *jwksServer) answer(text string) {
+	s.do(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) })
+}
+
+// open fetches every so often; the least time between two fetches is as given.
+func (s *jwksServer) open(t *testing.T, log *logged, every time.Duration) *Verifier {
+	t.Helper()
+	k, err := OpenKeyring(KeyOptions{Places: []string{s.URL}, URLRefresh: every, URLCAFile: s.ca, Log: log.Log()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	return NewVerifier(VerifierOptions{Keys: k})
+}
+
+func TestJWKSServerThatGoesAwayLiesAndComesBack(t *testing.T) {
+	k := testKeys()
+	s := newJWKSServer(t)
+	s.answer(jwksOf(t, map[string]crypto.Signer{"a": k.ed}))
+	log := &logged{}
+	v := s.open(t, log, 20*time.Millisecond)
+	token := mint(t, k.ed, "a", nil)
+	eventually(t, "the token is taken", func() bool { return takes(v, token) })
+
+	huge := strings.Repeat(" ", maxKeyFile) + jwksOf(t, map[string]crypto.Signer{"evil": k.rsa})
+	for _, c := range []struct {
+		name string
+		do   http.HandlerFunc
+		why  string
+	}{
+		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "answered 500"},
+		{"500 with keys", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(500)
+			io.WriteString(w, jwksOf(t, map[string]crypto.Signer{"evil": k.rsa}))
+		}, "answered 500"},
+		{"a page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>login</html>") }, "no JWKS"},
+		{"no keys", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) }, "it has none"},
+		{"huge", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, huge) }, "larger than"},
+		{"cut short", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "5000")
+			io.WriteString(w, `{"keys":[`)
+		}, "reading the answer"},
+		{"sends us on to plain HTTP", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/jwks", 302) }, "want https"},
+		{"sends us round", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 302) }, "redirected more than"},
+		{"hangs up", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+	} {
+		s.do(c.do)
+		n := s.fetched.Load()
+		eventually(t, c.name+": it is noticed", func() bool {
+			v.o.Keys.mu.Lock()
+			defer v.o.Keys.mu.Unlock()
+			return s.fetched.Load() > n+1 && strings.Contains(v.o.Keys.places[0].problem, c.why)
+		})
+		if !strings.Contains(log.String(), c.why) {
+			t.Errorf("%s: it is not said", c.name)
+		}
+		if !takes(v, token) {
+			t.Fatalf("%s: the old key is forgotten", c.name)
+		}
+	}
+	s.answer(jwksOf(t, map[string]crypto.Signer{"b": k.p256}))
+	eventually(t, "the new key is used", func() bool { return takes(v, mint(t, k.p256, "b", nil)) })
+	if takes(v, token) {
+		t.Error("the old key is still used")
+	}
+}
+
+// A server that says nothing neither holds up tokens whose key is known, nor
+// others for long.
+func TestJWKSServerThatHangs(t *testing.T) {
+	k := testKeys()
+	s := newJWKSServer(t)
+	s.answer(jwksOf(t, map[string]crypto.Signer{"a": k.ed}))
+	v := s.open(t, &logged{}, 20*time.Millisecond)
+	token := mint(t, k.ed, "a", nil)
+	eventually(t, "the token is taken", func() bool { return takes(v, token) })
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	hanging := make(chan struct{}, 100)
+	s.do(func(http.ResponseWriter, *http.Request) { hanging <- struct{}{}; <-hang })
+	<-hanging
+	var busy sync.WaitGroup
+	var waited atomic.Int64
+	for i := range 50 {
+		busy.Go(func() {
+			start := time.Now()
+			defer func() {
+				if time.Since(start) > 2*time.Second {
+					waited.Add(1)
+				}
+			}()
+			if refused(t, v, mint(t, k.ed2, fmt.Sprint("made-up", i), nil)).Status != 401 {
+				t.Error("not 401")
+			}
+		})
+	}
+	for range 100 {
+		start := time.Now()
+		if !takes(v, token) {
+			t.Fatal("the known key is forgotten")
+		}
+		if d := time.Since(start); d > 2*time.Second {
+			t.Fatalf("a token with a known key took %s", d)
+		}
+	}
+	busy.Wait()
+	if n := waited.Load(); n > maxWaiters {
+		t.Errorf("%d made-up tokens were waited for", n)
+	}
+}
+
+// An unknown kid makes the URL be fetched, but not as often as a stranger likes.
+func TestUnknownKidFetchesTheURLOnceInAWhile(t *testing.T) {
+	k := testKeys()
+	s := newJWKSServer(t)
+	s.answer(jwksOf(t, map[string]crypto.Signer{"a": k.ed}))
+	v := s.open(t, &logged{}, time.Hour)
+	// Before anything was fetched, a token waits for it.
+	if !takes(v, mint(t, k.ed, "a", nil)) {
+		t.Fatal("the first token is refused")
+	}
+	s.answer(jwksOf(t, map[string]crypto.Signer{"b": k.p256}))
+	var busy sync.WaitGroup
+	for range 20 {
+		busy.Go(func() { takes(v, mint(t, k.ed2, "made-up", nil)) })
+	}
+	busy.Wait()
+	if n := s.fetched.Load(); n != 1 {
+		t.Errorf("it was fetched %d times within %s", n, soonestURL)
+	}
+	w := v.o.Keys.places[0]
+	w.mu.Lock()
+	w.last = w.last.Add(-soonestURL) // as if that time had passed
+	w.mu.Unlock()
+	if !takes(v, mint(t, k.p256, "b", nil)) {
+		t.Error("the rotated key was not fetched")
+	}
+	if n := s.fetched.Load(); n != 2 {
+		t.Errorf("it was fetched %d times", n)
+	}
+}
+
+func TestJWKSThatWasNeverFetchedIsNotTheTokensFault(t *testing.T) {
+	s := newJWKSServer(t)
+	s.do(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	v := s.open(t, &logged{}, time.Hour)
+	eventually(t, "it was tried", func() bool { return s.fetched.Load() > 0 })
+	r := refused(t, v, mint(t, testKeys().ed, "a", nil))
+	if r.Status != 503 || r.Code != 14 || r.RetryAfter == 0 || !strings.Contains(r.Message, "could not be fetched yet") && !strings.Contains(r.Message, "fetched") {
+		t.Errorf("%d, code %d, after %s: %s", r.Status, r.Code, r.RetryAfter, r.Message)
+	}
+}
+
+func TestJWKSServerThatIsSomebodyElse(t *testing.T) {
+	s := newJWKSServer(t)
+	s.answer(jwksOf(t, map[string]crypto.Signer{"a": testKeys().ed}))
+	write(t, s.ca, []byte(testbed.NewCA(t, "jwks").PEM))
+	log := &logged{}
+	v := s.open(t, log, 20*time.Millisecond)
+	eventually(t, "it is said", func() bool { return strings.Contains(log.String(), "certificate") })
+	if takes(v, mint(t, testKeys().ed, "a", nil)) {
+		t.Error("its keys are used")
+	}
+}
