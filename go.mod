@@ -24,8 +24,6 @@ require (
 )
 
 require (
-	github.com/MicahParks/jwkset v0.8.0 // indirect
-	github.com/MicahParks/keyfunc/v3 v3.3.11 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/coreos/go-semver v0.3.1 // indirect
 	github.com/getkin/kin-openapi v0.152.0 // indirect
