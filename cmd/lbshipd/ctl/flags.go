@@ -121,8 +121,6 @@ type edit struct {
 	path   []string
 	value  any
 	remove bool
-	// inLabels: the map that it is in goes with its last entry.
-	inLabels bool
 }
 
 // edits returns what the flags say, in the order of the fields. Files and
@@ -211,7 +209,7 @@ func (r *valueReader) edits(f *field, given []string) ([]edit, error) {
 func labelEdits(f *field, given []string) (list []edit) {
 	for _, text := range given {
 		name, value, ok := strings.Cut(text, "=")
-		e := edit{value: value, inLabels: true}
+		e := edit{value: value}
 		if !ok {
 			name, e.remove = strings.TrimSuffix(text, "-"), true
 		}

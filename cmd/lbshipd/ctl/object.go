@@ -101,9 +101,6 @@ func (t tree) edit(e edit) {
 	default:
 		m[e.path[last]] = e.value
 	}
-	if e.remove && e.inLabels && len(m) == 0 {
-		t.edit(edit{path: e.path[:last], remove: true})
-	}
 }
 
 // sameAt reports whether a and b hold the same where edits want to change something.
