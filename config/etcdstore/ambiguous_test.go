@@ -136,3 +136,23 @@ func TestUnknownWhetherApplied(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// What was checked holds when it is written: while a source that names a format is
+// on its way, somebody deletes the format. One of the two is refused.
+func TestReferencesHoldWhileWritesRace(t *testing.T) {
+	r := newRig(t, nil)
+	s, p := r.proxied()
+	direct := r.open()
+	r.write(direct, config.Change{Kind: config.KindFormat, Name: "f", Draft: draft(t, config.KindFormat, `{name: f, regex: '(?P<message>.*)'}`)})
+	p.next(func(x *transfer) {
+		r.write(direct, config.Change{Kind: config.KindFormat, Name: "f"})
+		x.server.Write(x.data)
+	})
+	_, err := s.Write(r.ctx(), []config.Change{source(t, "a", ", logFormat: 'regex:f'")}, me)
+	if err == nil || !strings.Contains(err.Error(), "regex:f") && !strings.Contains(err.Error(), `"f"`) {
+		t.Errorf("got %v", err)
+	}
+	if all, err := direct.List(r.ctx()); err != nil || len(all) != 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
