@@ -88,7 +88,10 @@ func (d *discovery) start() {
 	restored := append(d.restore(), d.bornAndRotated()...)
 	slices.SortStableFunc(restored, byAge)
 	slices.SortStableFunc(d.walked, byAge)
+	// What was rotated while we looked comes behind what the walk has seen, but
+	// where births are not known everything that was rotated is older.
 	all := append(restored, d.walked...)
+	slices.SortStableFunc(all, byBirth)
 	d.first, d.walked = false, nil
 	d.findLines(all)
 	for _, in := range all {
@@ -117,10 +120,16 @@ func (d *discovery) tell(in *input) {
 // when what is in it was. Those born in one tick of the kernel's clock, or of
 // unknown birth, are sorted by their last change.
 func byAge(a, b *input) int {
-	if x, y := keyBirth(a.origin.Input), keyBirth(b.origin.Input); x != 0 && y != 0 && x != y {
-		return cmp.Compare(x, y)
+	return cmp.Or(byBirth(a, b), cmp.Compare(a.changed(), b.changed()))
+}
+
+// byBirth sorts inputs by birth alone.
+func byBirth(a, b *input) int {
+	x, y := keyBirth(a.origin.Input), keyBirth(b.origin.Input)
+	if x == 0 || y == 0 {
+		return 0
 	}
-	return cmp.Compare(a.changed(), b.changed())
+	return cmp.Compare(x, y)
 }
 
 // changed returns the modification time of the file, in Unix ns; 0 if it is not known.

@@ -127,3 +127,35 @@ func TestRotatedBetweenTwoLooks(t *testing.T) {
 		t.Errorf("a copy was found as %s", found[4].origin.Input)
 	}
 }
+
+// What is rotated while a start looks around comes behind what its walk has seen.
+func TestRotatedDuringTheStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	src := testSource(t, path, 0)
+	write(t, path, "1\n")
+	src.deps.LastSaved = time.Now().Add(-time.Minute)
+	rotated := false
+	var found []*input
+	d := newDiscovery(src, func(in sources.Input) { found = append(found, in.(*input)) })
+	defer d.close()
+	src.deps.Skipped = func(string, int) { // called between the walk and what was born meanwhile
+		if rotated {
+			return
+		}
+		rotated = true
+		must(t, os.Rename(path, path+".2"))
+		write(t, path, "2\n")
+		must(t, os.Rename(path, path+".1"))
+	}
+	gone := place{head: emptyHash, tail: emptyHash, path: path}
+	src.deps.Known = func() []sources.Stored {
+		return []sources.Stored{{Input: "1.1:1:b1", Position: gone.text()}}
+	}
+	d.start()
+	if !rotated || len(found) != 2 {
+		t.Fatalf("found %d of 2 files", len(found))
+	}
+	if a, b := keyBirth(found[0].origin.Input), keyBirth(found[1].origin.Input); a > b || found[1].Predecessor() != found[0].origin.Input {
+		t.Errorf("files born at %d and %d, the second with predecessor %q", a, b, found[1].Predecessor())
+	}
+}
