@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/internal/testbed"
@@ -61,12 +62,23 @@ func TestMutualTLSAndPassword(t *testing.T) {
 	r.write(s, source(t, "b", ""))
 	w.want("a b")
 
-	// Other certificates, of which the next connection hears.
-	next := ca.Client(t, "renewed")
-	replaceFile(t, r.o.CertFile, next.CertPEM)
-	replaceFile(t, r.o.KeyFile, next.KeyPEM)
+	// Other certificates, of which the next connection hears: ones that etcd
+	// refuses, and then ones that it takes.
+	use := func(ca *testbed.CA) {
+		t.Helper()
+		next := ca.Client(t, "renewed")
+		replaceFile(t, r.o.CertFile, next.CertPEM)
+		replaceFile(t, r.o.KeyFile, next.KeyPEM)
+	}
+	use(testbed.NewCA(t, "stranger"))
 	etcd.Kill(0)
 	etcd.Restart()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if _, err := s.List(ctx); !errors.Is(err, config.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("with a stranger's certificate: %v", err)
+	}
+	use(ca)
 	r.write(s, source(t, "c", ""))
 	w.want("a b c")
 }
