@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/lbshipd/lbshipd/internal/tlsbundle"
@@ -118,6 +119,32 @@ func (h *handshake) trace() *httptrace.ClientTrace {
 	}
 }
 
+// isKeptBack reports whether an error may be the server's refusal of our
+// certificate in the words of net/http's HTTP/2, which keeps to itself what TLS
+// has said after the handshake.
+func (h *handshake) isKeptBack(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.done && h.shown.Asked && h.state.NegotiatedProtocol == "h2" && isBroken(err)
+}
+
+// isBroken reports whether a request has failed because its connection ended.
+func isBroken(err error) bool {
+	var failed *sinks.Error
+	return errors.As(err, &failed) && failed.Class == sinks.ClassBroken
+}
+
+// http1 returns a transport that is t without HTTP/2.
+func http1(t *http.Transport, h *handshake) *http.Transport {
+	t.CloseIdleConnections()
+	t = t.Clone()
+	t.ForceAttemptHTTP2, t.TLSNextProto, t.Protocols = false, nil, new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.TLSClientConfig = tlsbundle.Watch(t.TLSClientConfig, &h.watched)
+	t.TLSClientConfig.NextProtos = nil
+	return t
+}
+
 // explain says what an error means that came after, or instead of, the
 // handshake, and whether it is the handshake's.
 func (h *handshake) explain(err error) (error, bool) {
@@ -129,10 +156,13 @@ func (h *handshake) explain(err error) (error, bool) {
 		return err, false
 	case errors.Is(h.err, context.DeadlineExceeded), errors.As(h.err, &timeout) && timeout.Timeout():
 		return errNoHandshake, true
-	case h.err != nil, tlsbundle.IsAlert(err), h.shown.Asked && tlsbundle.IsClosed(err):
+	case h.err != nil, tlsbundle.IsAlert(err), h.shown.Asked && isBroken(err):
 		cause := h.err
 		if cause == nil {
 			cause = err
+		}
+		if h.err == nil && !tlsbundle.IsAlert(err) && !tlsbundle.IsClosed(err) {
+			cause = fmt.Errorf("%w: %w", syscall.ECONNRESET, err) // net/http has words of its own for it
 		}
 		said := tlsbundle.Explain(cause, h.shown)
 		if cert := tlsbundle.Presented(cause); cert != nil {
@@ -171,6 +201,12 @@ func (h *handshake) tell(p *probe.Steps, failed error) bool {
 func (s *Sink) testHTTP(ctx context.Context, p *probe.Steps, h *handshake, through string) bool {
 	start := time.Now()
 	a, err := s.testPost(ctx, p, nil)
+	if err != nil && h.isKeptBack(err) {
+		s.client.http.Transport = http1(s.client.http.Transport.(*http.Transport), h)
+		if _, again := s.testPost(ctx, p, nil); again != nil {
+			err = again
+		}
+	}
 	if h.tell(p, err) {
 		return false
 	}

@@ -205,8 +205,7 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 		"refuses ours": {url: serveTLS(t, cert, ca), bundle: with(ca, foreign.Client(t, "node.test")), steps: "dns tcp !tls", says: []string{"our client certificate (CN=node.test, issued by CN=theirs)"}},
 		"closes without a word": {url: closesAfterHandshake(t, cert), bundle: with(ca, client), steps: "dns tcp !tls",
 			says: []string{"asked for a client certificate; most likely it refuses ours (CN=node.test"}},
-		"does not speak":   {url: strings.Replace(plain.URL, "http:", "https:", 1), bundle: with(ca, nil), steps: "dns tcp !tls", says: []string{"does not speak TLS"}},
-		"speaks it though": {url: strings.Replace(serveTLS(t, cert, nil), "https:", "http:", 1), steps: "dns tcp http !record", says: []string{"HTTP 400", "HTTPS"}},
+		"does not speak": {url: strings.Replace(plain.URL, "http:", "https:", 1), bundle: with(ca, nil), steps: "dns tcp !tls", says: []string{"does not speak TLS"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -228,6 +227,15 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 				t.Error(said)
 			}
 		})
+	}
+}
+
+// A server that wants TLS says so, if its answer is not lost with the connection.
+func TestTestWithoutTLSOfAServerThatWantsIt(t *testing.T) {
+	at := serveTLS(t, testbed.NewCA(t, "ours").Server(t, "127.0.0.1"), nil)
+	r := test(t, config.LokiTarget{URL: strings.Replace(at, "https:", "http:", 1)}, nil)
+	if last := r.Steps[len(r.Steps)-1]; r.OK || len(r.Steps) < 3 || !strings.Contains(last.Message, "HTTP 400") && !strings.Contains(last.Message, "reset") {
+		t.Error(show(r))
 	}
 }
 
