@@ -13,6 +13,12 @@ import (
 // and a file's first position is saved a moment after the file was found.
 const bornSlack = time.Second
 
+// bornLate is how much older it may be if another file was created at its path since:
+// on a machine that is busy, positions are saved by a daemon that has not yet seen
+// what came seconds ago. The copy that copytruncate makes has no such successor. It
+// is less than it takes to forget a file that was read to its end (a minute).
+const bornLate = 10 * time.Second
+
 // bornAndRotated finds the files that were created after the former daemon had
 // last saved its positions, and were rotated out of the globs before this one
 // could see them: app.log.1 of app.log. No position is stored for them, so
@@ -34,12 +40,30 @@ func (d *discovery) bornAndRotated() []*input {
 			if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() {
 				continue
 			}
-			if in := d.openBorn(path, first, since.Add(-bornSlack)); in != nil {
+			in := d.openBorn(path, first, since.Add(-bornSlack))
+			if in == nil && !isCompressedName(path) && d.replaced(path, first) {
+				in = d.openBorn(path, first, since.Add(-bornLate))
+			}
+			if in != nil {
 				found = append(found, in)
 			}
 		}
 	}
 	return found
+}
+
+// replaced reports whether what is at first now was born behind the file at path.
+func (d *discovery) replaced(path, first string) bool {
+	now := d.paths[first]
+	if now == nil || now.file == nil {
+		return false
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return birth(int(f.Fd())) <= birth(now.fd) // in one tick of the clock, it may be
 }
 
 // findLines finds, for the files that were created and renamed within the globs after

@@ -56,6 +56,30 @@ func TestBornAndRotatedWhileDown(t *testing.T) {
 	}
 }
 
+// A file that a busy daemon had not seen when it last saved is found by what took its
+// place; the copy that copytruncate has just made is not taken for one.
+func TestRotatedBeforeABusyDaemonSawIt(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	write(t, path, "rotated\n")
+	must(t, os.Rename(path, path+".1"))
+	waitFor(t, "the kernel's clock to go on", func() bool { return tickOver(t, path) }, func() string { return "" })
+	write(t, path, "there\n")
+	waitFor(t, "the kernel's clock to go on", func() bool { return tickOver(t, path) }, func() string { return "" })
+	write(t, path+".2", "copied\n")
+	for saved, want := range map[time.Duration]int{5 * time.Second: 2, time.Minute: 1} {
+		src := testSource(t, path, 0)
+		src.deps.LastSaved = time.Now().Add(saved)
+		var got []string
+		d := newDiscovery(src, func(in sources.Input) { got = append(got, string(readFirst(t, in))) })
+		d.start()
+		d.close()
+		if all := []string{"rotated", "there"}; !slices.Equal(got, all[2-want:]) {
+			t.Errorf("saved %v after it was rotated: got %q, want %q", saved, got, all[2-want:])
+		}
+	}
+}
+
 // What was created and renamed within the globs while no daemon ran comes between what
 // was there before and what is there now.
 func TestOrderOfFilesRenamedWithinTheGlobs(t *testing.T) {
