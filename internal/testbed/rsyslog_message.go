@@ -3,6 +3,7 @@ package testbed
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"strconv"
 )
 
@@ -21,6 +22,19 @@ var rsyslogFields = []struct {
 	{"sd", "structured-data", "", func(m *RsyslogMessage) *string { return &m.StructuredData }},
 	{"msg", "msg", "", func(m *RsyslogMessage) *string { return &m.Msg }},
 	{"raw", "rawmsg", "", func(m *RsyslogMessage) *string { return &m.Raw }},
+}
+
+// Size returns how many octets it has written, of all its lives.
+func (r *Rsyslog) Size(tb TB) int64 {
+	tb.Helper()
+	st, err := os.Stat(r.file())
+	if os.IsNotExist(err) {
+		return 0
+	}
+	if err != nil {
+		tb.Fatalf("looking at rsyslog's messages: %v", err)
+	}
+	return st.Size()
 }
 
 // rsyslogStart is how each line of the template's output starts.

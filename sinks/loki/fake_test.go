@@ -223,7 +223,11 @@ func TestBrokenConnections(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t)
 			f.decide(c.answer)
-			r := newRig(t, config.LokiTarget{URL: f.URL, Timeout: config.Duration(300 * time.Millisecond)}, nil)
+			target := config.LokiTarget{URL: f.URL}
+			if c.class == sinks.ClassTimeout {
+				target.Timeout = config.Duration(300 * time.Millisecond)
+			}
+			r := newRig(t, target, nil)
 			b := batchOf(numbered("a", 50)...)
 			r.wantError(t, c.class, b)
 			f.decide(nil)

@@ -168,21 +168,21 @@ func TestSlowReceiver(t *testing.T) {
 				if protocol == "tls" {
 					s = tls.Server(c, conf)
 				}
-				slow := &slowReader{r: s, until: time.Now().Add(2500 * time.Millisecond)}
-				for in := bufio.NewReader(slow); ; frames.Add(1) {
+				slow := &slowReader{r: s, until: time.Now().Add(3500 * time.Millisecond)}
+				for in := bufio.NewReaderSize(slow, 16<<10); ; frames.Add(1) {
 					if _, err := readFrame(in); err != nil {
 						return
 					}
 				}
 			})
-			g := newRig(t, config.RsyslogTarget{Address: address, Protocol: protocol, ServerName: "logs.example", Timeout: config.Duration(700 * time.Millisecond)}, p.bundle())
+			g := newRig(t, config.RsyslogTarget{Address: address, Protocol: protocol, ServerName: "logs.example", Timeout: config.Duration(time.Second)}, p.bundle())
 			batches := numbered(t, 600, 100)
 			start := time.Now()
 			res, err := g.Send(within(t, 60*time.Second), batches)
 			if err != nil || res.Batches != 600 {
 				t.Fatalf("%+v, %v", res, err)
 			}
-			if took := time.Since(start); took < 1400*time.Millisecond {
+			if took := time.Since(start); took < 2*time.Second {
 				t.Fatalf("it took only %v: the receiver was not slow", took)
 			}
 			until(t, "everything is read", func() bool { return frames.Load() == 60000 })
@@ -199,7 +199,7 @@ type slowReader struct {
 func (s *slowReader) Read(p []byte) (int, error) {
 	if time.Now().Before(s.until) {
 		time.Sleep(20 * time.Millisecond) // what makes it slow
-		p = p[:min(len(p), 4096)]
+		p = p[:min(len(p), 16<<10)]
 	}
 	return s.r.Read(p)
 }
