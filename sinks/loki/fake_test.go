@@ -384,27 +384,3 @@ func TestRequestsAreBounded(t *testing.T) {
 		t.Errorf("no batches: %+v, %v", res, err)
 	}
 }
-
-// Words that we do not know refuse a line only if it is Loki that says them.
-func TestUnknownRefusal(t *testing.T) {
-	t.Parallel()
-	f := newFake(t)
-	f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
-		if !slices.Contains(linesOf(req), "a17") {
-			return true
-		}
-		http.Error(w, "a reason of the year 2030", 400)
-		return false
-	})
-	r := newRig(t, config.LokiTarget{URL: f.URL}, nil)
-	res := r.send(t, batchOf(numbered("a", 64)...))
-	if res.Delivered != 63 || refusedOf(res, reasonOther) != 1 || !strings.Contains(res.Refused[0].Detail, "2030") {
-		t.Errorf("%+v", res)
-	}
-	if n := r.requests(); n > 2*6+2+2*(insistTimes-1) {
-		t.Errorf("%d requests to find one line of 64", n)
-	}
-	if want := slices.DeleteFunc(texts(numbered("a", 64)), func(s string) bool { return s == "a17" }); !slices.Equal(f.lines, want) {
-		t.Errorf("it has %q", f.lines)
-	}
-}
