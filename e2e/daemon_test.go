@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,18 +58,39 @@ type daemon struct {
 	stdout output
 	stderr output
 	admin  string // host:port
+	url    string // http://host:port, or https
+	client *http.Client
 	ended  chan struct{}
 	err    error
+}
+
+// launch is how a daemon is started.
+type launch struct {
+	env  []string
+	args []string
+	host string       // the name of the machine that it finds itself on; "": ours
+	http *http.Client // that asks its admin port; nil: the usual one
 }
 
 // start runs lbshipd run with args and waits until it is ready.
 func start(t *testing.T, env []string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, ended: make(chan struct{})}
-	d.cmd = exec.Command(binary(t), append([]string{"run", "--listen", "127.0.0.1:0"}, args...)...)
+	d := run(t, launch{env: env, args: args})
+	await(t, "readiness", func() bool { code, _ := d.get("/-/ready"); return code == http.StatusOK })
+	return d
+}
+
+// run runs lbshipd run and waits until it has an admin port.
+func run(t *testing.T, l launch) *daemon {
+	t.Helper()
+	d := &daemon{t: t, ended: make(chan struct{}), client: http.DefaultClient}
+	if l.http != nil {
+		d.client = l.http
+	}
+	d.cmd = exec.Command(binary(t), append([]string{"run", "--listen", "127.0.0.1:0"}, l.args...)...)
 	d.cmd.Stdout, d.cmd.Stderr = &d.stdout, &d.stderr
-	d.cmd.Env = append(os.Environ(), env...)
-	if err := d.cmd.Start(); err != nil {
+	d.cmd.Env = append(os.Environ(), l.env...)
+	if err := startOn(l.host, d.cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -85,18 +107,37 @@ func start(t *testing.T, env []string, args ...string) *daemon {
 			t.Logf("lbshipd said:\n%s", &d.stderr)
 		}
 	})
-	address := regexp.MustCompile(`http://([0-9.:]+)/metrics`)
+	address := regexp.MustCompile(`(https?://([0-9.:]+))/metrics`)
 	await(t, "the admin address", func() bool {
 		if d.hasEnded() {
 			t.Fatalf("lbshipd ended: %v\n%s", d.err, &d.stderr)
 		}
 		if m := address.FindStringSubmatch(d.stderr.String()); m != nil {
-			d.admin = m[1]
+			d.url, d.admin = m[1], m[2]
 		}
 		return d.admin != ""
 	})
-	await(t, "readiness", func() bool { code, _ := d.get("/-/ready"); return code == http.StatusOK })
 	return d
+}
+
+// startOn starts a process on a machine of that name: in a UTS namespace of its own.
+func startOn(host string, cmd *exec.Cmd) error {
+	if host == "" {
+		return cmd.Start()
+	}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with us
+		err := syscall.Unshare(syscall.CLONE_NEWUTS)
+		if err == nil {
+			err = syscall.Sethostname([]byte(host))
+		}
+		if err == nil {
+			err = cmd.Start()
+		}
+		started <- err
+	}()
+	return <-started
 }
 
 func (d *daemon) hasEnded() bool {
@@ -109,7 +150,7 @@ func (d *daemon) hasEnded() bool {
 }
 
 func (d *daemon) get(path string) (int, string) {
-	resp, err := http.Get("http://" + d.admin + path)
+	resp, err := d.client.Get(d.url + path)
 	if err != nil {
 		return 0, err.Error()
 	}

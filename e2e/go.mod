@@ -6,7 +6,10 @@ go 1.26.0
 
 replace github.com/lbshipd/lbshipd => ../
 
-require github.com/lbshipd/lbshipd v0.0.0-00010101000000-000000000000
+require (
+	github.com/golang/snappy v1.0.0
+	github.com/lbshipd/lbshipd v0.0.0-00010101000000-000000000000
+)
 
 require (
 	github.com/coreos/go-semver v0.3.1 // indirect
