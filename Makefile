@@ -10,6 +10,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FUZZTIME ?= 30s
 FUZZJOBS ?= 4
 FOR ?= 3m
+NODES ?= 1000
 SEED ?= 0
 
 # Most tests wait most of the time: for servers, polls and time limits. So
@@ -27,7 +28,7 @@ AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreK
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace
 
-.PHONY: build run test e2e torture outage kills rotations loki fuzz bench docs check-docs lint deps test-deps clean
+.PHONY: build run test e2e torture outage kills rotations fleet loki fuzz bench docs check-docs lint deps test-deps clean
 
 build: deps
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lbshipd ./cmd/lbshipd
@@ -64,6 +65,11 @@ kills: test-deps build loki
 
 rotations: test-deps build
 	cd e2e && $(GO) run ./torture rotations
+
+# The figures of docs/scale.md: NODES nodes without a pipeline on one real etcd.
+fleet: FOR := $(if $(filter file,$(origin FOR)),60s,$(FOR))
+fleet: deps
+	cd e2e && $(GO) run ./fleet -nodes $(NODES) -for $(FOR)
 
 # The real Loki: about 8 minutes of CPU the first time, then nothing.
 loki: deps

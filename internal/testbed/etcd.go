@@ -263,6 +263,9 @@ func (e *Etcd) Restart() {
 	}
 }
 
+// PID returns the process of a member that runs.
+func (e *Etcd) PID(member int) int { return e.members[member].cmd.Process.Pid }
+
 // Pause stops a member in its tracks until Resume: connections stay open and
 // nothing answers.
 func (e *Etcd) Pause(member int) { e.members[member].signal(syscall.SIGSTOP) }
