@@ -23,6 +23,7 @@ func complete(k key, draft Draft, have Stored) (Draft, Problems) {
 		})
 	}
 	var missing Problems
+	var kept []string
 	given, err := Secrets(k.kind, draft.Given, func(path, value string) (string, error) {
 		if !isHidden(value) {
 			return value, nil
@@ -30,6 +31,7 @@ func complete(k key, draft Draft, have Stored) (Draft, Problems) {
 		if old[path] == "" {
 			missing = append(missing, one(path, "is what a listing shows in place of a secret, and none is stored: give the secret itself")...)
 		}
+		kept = append(kept, path)
 		return old[path], nil
 	})
 	if err != nil {
@@ -48,6 +50,16 @@ func complete(k key, draft Draft, have Stored) (Draft, Problems) {
 	}
 	if name := out.Object.ObjectName(); name != k.name {
 		return Draft{}, one("name", "is %q, and the object to be written is %q: a name cannot be changed", name, cut(k.name))
+	}
+	// Who may write a target need not know its secrets: they must not follow to where he points it.
+	var moved Problems
+	if field := destinationOf(out.Object).differs(destinationOf(have.Object)); field != "" {
+		for _, path := range kept {
+			moved = append(moved, one(path, "give it again: the target's %s has changed", field)...)
+		}
+	}
+	if len(moved) > 0 {
+		return Draft{}, moved
 	}
 	return out, nil
 }

@@ -182,7 +182,7 @@ func TestPlanKeepsSecrets(t *testing.T) {
 			t.Errorf("%s given back with its defaults is another\n%s", id, diff)
 		}
 	}
-	after, effective, _, err := Plan(before, []Change{draft(t, KindTarget, `{name: a, loki: {url: "https://y", basicAuth: {username: v, password: "(hidden)"}}}`)})
+	after, effective, _, err := Plan(before, []Change{draft(t, KindTarget, `{name: a, loki: {url: "https://x", basicAuth: {username: v, password: "(hidden)"}}}`)})
 	if err != nil || find(after, "target/a").Object.(*Target).Loki.BasicAuth.Password.Reveal() != "s3cret" || !strings.Contains(string(effective[0].Draft.Given), `"password":"s3cret"`) {
 		t.Errorf("%v: %s", err, effective[0].Draft.Given)
 	}
