@@ -37,7 +37,11 @@ func (c *call) testDraft() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	after, _, _, err := config.Plan(objects, []config.Change{{Kind: config.KindTarget, Name: name, Draft: d}})
+	changes := []config.Change{{Kind: config.KindTarget, Name: name, Draft: d}}
+	if err := c.mayRead(changes); err != nil {
+		return reply{}, err
+	}
+	after, _, _, err := config.Plan(objects, changes)
 	if err != nil {
 		return reply{}, err
 	}

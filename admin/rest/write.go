@@ -13,6 +13,9 @@ func (c *call) write(changes []config.Change) (config.Written, error) {
 	if err != nil {
 		return config.Written{}, err
 	}
+	if err := c.mayRead(changes); err != nil {
+		return config.Written{}, err
+	}
 	written, err := store.Write(c.r.Context(), changes, c.writeOptions())
 	c.audit.made(written.Revision)
 	return written, err
