@@ -56,7 +56,7 @@ type Options struct {
 
 // Thresholds are times that may be set; zero is the default.
 type Thresholds struct {
-	Timeout      time.Duration // of a call without a deadline: 5s
+	Timeout      time.Duration // of a call, if it has no earlier deadline: 5s
 	StartWait    time.Duration // how long a start waits for etcd before it takes the cache: 2s
 	VerifyEvery  time.Duration // how often what the watch has told is held against etcd: 1m
 	FilesEvery   time.Duration // how often the files that objects name are looked at: 3s
@@ -190,11 +190,8 @@ func (r *reach) set(err error) (news bool) {
 	return news
 }
 
-// within gives a call that has no deadline one.
+// within bounds a call: whoever waits longer than that is to be told that etcd is away.
 func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
 	return context.WithTimeout(ctx, s.o.Timeout)
 }
 

@@ -135,6 +135,26 @@ func TestAllMembersDownAndBack(t *testing.T) {
 	}
 }
 
+// Who would wait for longer is told all the same, once it is clear that etcd does not answer: the
+// commands wait for 10 s, and are to have the reason by then.
+func TestPatientCallersAreToldInTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testbed.StartEtcd(t, testbed.EtcdOptions{}))
+	s := r.open(func(o *Options) { o.Timeout = time.Second })
+	r.write(s, source(t, "a", ""))
+	r.etcd.KillAll()
+	began := time.Now()
+	if _, err := s.List(r.ctx()); !errors.Is(err, config.ErrUnavailable) {
+		t.Errorf("list: %v", err)
+	}
+	if _, err := s.Write(r.ctx(), []config.Change{source(t, "b", "")}, me); !errors.Is(err, config.ErrUnavailable) {
+		t.Errorf("write: %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second { // r.ctx has 30 s
+		t.Errorf("that took %v", took)
+	}
+}
+
 // Two of three members die: the third one answers, but the watch on it must not be believed.
 func TestLeaderLost(t *testing.T) {
 	t.Parallel()
