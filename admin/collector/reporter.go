@@ -32,6 +32,9 @@ const (
 	lastWithin = 2 * time.Second
 	// retryMin is the first wait after a report that was not stored.
 	retryMin = time.Second
+	// againWithin is how soon a node reports once the store that was away is reached: not all
+	// nodes together.
+	againWithin = 3 * time.Second
 )
 
 // Pipeline is what is reported of; *pipeline.Supervisor is one.
@@ -65,6 +68,7 @@ type Reporter struct {
 	due     time.Time // when there is to be a report in any case
 	retry   backoff.Backoff
 	failing bool      // the last report was not stored
+	away    bool      // and the store has not been reached since
 	changes int       // reports of changes that may be made at once
 	refill  time.Time // when there may be one more
 
@@ -90,12 +94,30 @@ func empty(n Node) config.Collector {
 		UnhealthyComponents: []config.UnhealthyComponent{}, FailingExporters: []string{}}
 }
 
+// reacher is a store that knows whether it is reached before a report fails.
+type reacher interface {
+	Reached() (since time.Time, err error)
+}
+
 // Current returns the last report that was made, whether it was stored or not:
-// if not, its RemotecfgStatus says so. Whoever asks the node itself finds it online.
+// if not, or if the store is known to be away, its RemotecfgStatus says so. Whoever asks the node
+// itself finds it online.
 func (r *Reporter) Current() config.Collector {
 	c := r.made()
 	c.AlloyStatus, c.LastSeen = config.AlloyOnline, time.Now().UTC()
+	if r.reached() != nil {
+		c.RemotecfgStatus = config.RemotecfgDown
+	}
 	return c
+}
+
+// reached returns why the store is known to be away; nil also if that is not known.
+func (r *Reporter) reached() error {
+	if store, ok := r.o.To.(reacher); ok {
+		_, err := store.Reached()
+		return err
+	}
+	return nil
 }
 
 func (r *Reporter) made() config.Collector {
@@ -131,6 +153,9 @@ func (r *Reporter) Run(ctx context.Context) {
 func (r *Reporter) isDue(now time.Time) bool {
 	if !now.Before(r.due) {
 		return true
+	}
+	if r.away && r.reached() == nil {
+		r.away, r.due = false, now.Add(rand.N(againWithin))
 	}
 	if r.failing {
 		return false // what has changed is reported with the next try
@@ -206,7 +231,7 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 		if r.failing {
 			r.o.Log.Info("reports of this node are stored again")
 		}
-		r.failing, r.before.Counts = false, counts
+		r.failing, r.away, r.before.Counts = false, false, counts
 		r.retry.Reset()
 		// Not all nodes that were started together report together; and never
 		// before the interval is over.
@@ -218,7 +243,7 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 	if !r.failing {
 		r.o.Log.Warn("the report of this node cannot be stored; it goes on working and tries again", "error", err, "next_try_in", wait.Round(time.Millisecond).String())
 	}
-	r.failing = true
+	r.failing, r.away = true, r.reached() != nil
 }
 
 // make makes a report.

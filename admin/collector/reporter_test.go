@@ -273,6 +273,51 @@ func TestStoreThatIsAway(t *testing.T) {
 	}
 }
 
+// knowing is a shelf that knows whether it is reached.
+type knowing struct{ shelf }
+
+func (k *knowing) Reached() (time.Time, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return time.Time{}, k.away
+}
+
+// A store that knows that it is away makes the node say so at once, and that it is back; a
+// report that could not be stored is stored soon after.
+func TestStoreThatKnowsThatItIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &knowing{}
+		p := &pipe{st: pipeline.Status{Applied: time.Now(), Targets: []pipeline.TargetStatus{target("a", nil)}}}
+		r := NewReporter(Options{Pipeline: p, To: store, Node: node})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { r.Run(ctx); close(done) }()
+		defer func() { cancel(); <-done }()
+		says := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := r.Current().RemotecfgStatus; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+		says("REMOTECFG_UP")
+		store.set(config.ErrUnavailable, false)
+		says("REMOTECFG_DOWN")
+		store.set(nil, false)
+		says("REMOTECFG_UP")
+		store.set(config.ErrUnavailable, false)
+		time.Sleep(10 * time.Minute)
+		says("REMOTECFG_DOWN")
+		n := len(store.all())
+		store.set(nil, false)
+		time.Sleep(againWithin + 2*checkEvery)
+		says("REMOTECFG_UP")
+		if got := len(store.all()); got != n+1 {
+			t.Errorf("%d reports, want %d", got, n+1)
+		}
+	})
+}
+
 // A pipeline that does not answer is UNKNOWN, within seconds, and known again
 // when it does.
 func TestPipelineThatHangs(t *testing.T) {
