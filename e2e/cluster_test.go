@@ -27,16 +27,19 @@ type cluster struct {
 	http   *http.Client
 	caFile string
 	flags  []string // of every daemon
+
+	// endpoints are where a node finds etcd, if it is not at its own address.
+	endpoints map[string]string
 }
 
 // newCluster starts an etcd of so many members; flags are more of each daemon's.
 func newCluster(t *testing.T, members int, flags ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, etcd: testbed.StartEtcd(t, testbed.EtcdOptions{Members: members}), logs: t.TempDir()}
+	c := &cluster{t: t, etcd: testbed.StartEtcd(t, testbed.EtcdOptions{Members: members}), logs: t.TempDir(), endpoints: map[string]string{}}
 	c.access()
 	key := filepath.Join(c.dir, "cluster.key")
 	mustRun(t, "keygen", key)
-	c.flags = append(c.flags, "--etcd-endpoints", strings.Join(c.etcd.Endpoints(), ","), "--cluster-key-file", key)
+	c.flags = append(c.flags, "--cluster-key-file", key)
 	c.flags = append(c.flags, flags...)
 	return c
 }
@@ -84,7 +87,11 @@ type node struct {
 // node starts a daemon on a machine of that name.
 func (c *cluster) node(name string, flags ...string) *node {
 	c.t.Helper()
-	flags = append(append([]string{"--data-dir", c.t.TempDir()}, c.flags...), flags...)
+	endpoints := strings.Join(c.etcd.Endpoints(), ",")
+	if own := c.endpoints[name]; own != "" {
+		endpoints = own
+	}
+	flags = append(append([]string{"--data-dir", c.t.TempDir(), "--etcd-endpoints", endpoints}, c.flags...), flags...)
 	n := &node{c: c, name: name, flags: flags}
 	n.begin()
 	return n

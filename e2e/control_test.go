@@ -28,10 +28,10 @@ type streams struct {
 }
 
 // startStreams starts it with what an administrator would say in four calls.
-func startStreams(t *testing.T, members int, flags ...string) *streams {
+func startStreams(t *testing.T, c *cluster) *streams {
 	t.Helper()
 	old := newAuthority(t, "old")
-	s := &streams{cluster: newCluster(t, members, flags...), loki: startFakeLoki(t), siem: newArrivals(), front: startFront(t, old.siem.Address),
+	s := &streams{cluster: c, loki: startFakeLoki(t), siem: newArrivals(), front: startFront(t, old.siem.Address),
 		servers: []*authority{old}, had: []int{0}}
 	for i := range 3 {
 		s.nodes = append(s.nodes, s.node(fmt.Sprintf("node-%d", i)))
@@ -49,6 +49,7 @@ func startStreams(t *testing.T, members int, flags ...string) *streams {
 		_, inSiem := s.siem.since(n.name, time.Time{}, false)
 		return inLoki && inSiem
 	})
+	s.goOn(t) // what is new on a connection takes longer
 	return s
 }
 
@@ -136,7 +137,7 @@ func (s *streams) exact(t *testing.T) {
 // target that it is not about, and without a record lost or sent twice.
 func TestOneCallChangesAllNodes(t *testing.T) {
 	t.Parallel()
-	s := startStreams(t, 3)
+	s := startStreams(t, newCluster(t, 3))
 	admin, loki, siem := s.admin, s.loki, s.siem
 
 	lokiConns, siemConns := loki.conns(), s.front.conns()

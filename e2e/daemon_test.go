@@ -127,7 +127,7 @@ func startOn(host string, cmd *exec.Cmd) error {
 	}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for ever: the thread ends with us
+		runtime.LockOSThread()
 		err := syscall.Unshare(syscall.CLONE_NEWUTS)
 		if err == nil {
 			err = syscall.Sethostname([]byte(host))
@@ -136,6 +136,7 @@ func startOn(host string, cmd *exec.Cmd) error {
 			err = cmd.Start()
 		}
 		started <- err
+		select {} // with the thread would end what it has started and asked to be killed then (Pdeathsig)
 	}()
 	return <-started
 }

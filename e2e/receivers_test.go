@@ -161,8 +161,9 @@ type front struct {
 	address string
 
 	mu             sync.Mutex
-	to             string
+	to             string // "": nowhere
 	opened, closed int
+	open           map[*net.TCPConn]bool
 }
 
 func startFront(t *testing.T, to string) *front {
@@ -172,7 +173,7 @@ func startFront(t *testing.T, to string) *front {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	f := &front{address: l.Addr().String(), to: to}
+	f := &front{address: l.Addr().String(), to: to, open: map[*net.TCPConn]bool{}}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -181,6 +182,7 @@ func startFront(t *testing.T, to string) *front {
 			}
 			f.mu.Lock()
 			f.opened++
+			f.open[c.(*net.TCPConn)] = true
 			to := f.to
 			f.mu.Unlock()
 			go f.serve(c.(*net.TCPConn), to)
@@ -194,8 +196,12 @@ func (f *front) serve(c *net.TCPConn, to string) {
 		c.Close()
 		f.mu.Lock()
 		f.closed++
+		delete(f.open, c)
 		f.mu.Unlock()
 	}()
+	if to == "" {
+		return
+	}
 	dialed, err := net.Dial("tcp", to)
 	if err != nil {
 		return
@@ -218,6 +224,17 @@ func (f *front) lead(to string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.to = to
+}
+
+// cut breaks all connections, and those to come until lead is called.
+func (f *front) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.to = ""
+	for c := range f.open {
+		c.SetLinger(0)
+		c.Close()
+	}
 }
 
 func (f *front) conns() string {
