@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"encoding/base64"
 	"net/http"
 	"regexp"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/lbshipd/lbshipd/sinks/probe"
 )
 
 // answer is what the target said to one request.
@@ -16,6 +19,24 @@ type answer struct {
 	header http.Header
 	body   string // at most maxBody bytes
 	whole  bool   // body is all of it
+	sent   string // the Authorization that it is the answer to
+}
+
+// words hides the secrets in what the target says, and cuts it to what is kept: it is shown at
+// /status and in the log. Some servers and proxies repeat the headers that they were sent.
+func (a *answer) words(text string) string {
+	return cutDetail(probe.Without(text, credentials(a.sent)))
+}
+
+// credentials lists what is secret in an Authorization, the longest first.
+func credentials(authorization string) []string {
+	scheme, value, _ := strings.Cut(authorization, " ")
+	list := []string{value}
+	if plain, err := base64.StdEncoding.DecodeString(value); err == nil && scheme == "Basic" {
+		_, password, _ := strings.Cut(string(plain), ":")
+		list = append(list, password)
+	}
+	return list
 }
 
 // isPage reports whether the answer is a page for people: Loki writes none.
@@ -161,11 +182,11 @@ func judgeIngester(a *answer, parts []part) verdict {
 		return verdict{kind: unsure}
 	}
 	reason, _, _ := knownReason(head)
-	v := verdict{kind: counted, refusals: []tally{{"", reason, refused, cutDetail(a.body)}}}
+	v := verdict{kind: counted, refusals: []tally{{"", reason, refused, a.words(a.body)}}}
 	if seen < sent {
 		// The distributor took these out before the ingester saw the stream; its
 		// words are not in the body.
-		v.refusals = append(v.refusals, tally{"", reasonOther, sent - seen, cutDetail(a.body)})
+		v.refusals = append(v.refusals, tally{"", reasonOther, sent - seen, a.words(a.body)})
 	}
 	return v
 }
@@ -198,13 +219,13 @@ func judgeDistributor(a *answer, parts []part) verdict {
 		case whole && len(parts) > 1:
 			return verdict{kind: unsure} // of which stream?
 		case whole:
-			return verdict{kind: counted, refusals: []tally{{"", reason, sent, cutDetail(g.detail)}}}
+			return verdict{kind: counted, refusals: []tally{{"", reason, sent, a.words(g.detail)}}}
 		}
 		total += g.records
 		if total > sent {
 			return verdict{kind: unsure}
 		}
-		v.add(reason, g.records, g.detail)
+		v.add(reason, g.records, a.words(g.detail))
 	}
 	return v
 }
@@ -232,7 +253,7 @@ func groups(body string) []tally {
 
 // add counts refused lines, one tally for each reason, with the first detail.
 func (v *verdict) add(reason string, n int, detail string) {
-	v.refusals = addTally(v.refusals, tally{"", reason, n, cutDetail(detail)})
+	v.refusals = addTally(v.refusals, tally{"", reason, n, detail})
 }
 
 // speaksOf reports whether lines were refused for that reason.

@@ -139,6 +139,9 @@ func (c *client) do(ctx context.Context, data []byte) (a *answer, reusable bool,
 	if err == nil {
 		a, err = readAnswer(res)
 	}
+	if err == nil {
+		a.sent = header.Get("Authorization")
+	}
 	reusable = open.Load() == 0
 	if err != nil {
 		return nil, reusable, c.failure(ctx, err)

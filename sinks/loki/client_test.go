@@ -1,11 +1,14 @@
 package loki
 
 import (
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/grafana/loki/pkg/push"
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/sinks"
@@ -66,5 +69,41 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "target central") || strings.Contains(err.Error(), "geheim") {
 			t.Errorf("%+v: error %v, want one with %q", c.target, err, c.says)
 		}
+	}
+}
+
+// TestErrorsRepeatNoSecret: what a server says of a push is shown at /status and in the log; some
+// servers and proxies repeat the headers that they do not like.
+func TestErrorsRepeatNoSecret(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("geheim-in-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range map[string]config.LokiTarget{
+		"token":    {BearerToken: "geheim-token"},
+		"file":     {BearerTokenFile: file},
+		"password": {BasicAuth: &config.BasicAuth{Username: "u", Password: "geheim-password"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for status, class := range map[int]string{401: sinks.ClassAuth, 500: sinks.ClassServer, 307: sinks.ClassHTTP} {
+				f := newFake(t)
+				f.decide(func(w http.ResponseWriter, r *http.Request, _ *push.PushRequest) bool {
+					sent := r.Header.Get("Authorization")
+					_, password, _ := r.BasicAuth()
+					if status == 307 {
+						w.Header().Set("Location", "http://elsewhere/?"+sent+password)
+					}
+					w.WriteHeader(status)
+					io.WriteString(w, "I do not like "+strings.Repeat("x", maxDetail-len(sent)-len("I do not like "))+sent+" "+password)
+					return false
+				})
+				l.URL = f.URL
+				_, err := newRig(t, l, nil).wantError(t, class, batchOf(numbered("a", 1)...))
+				if strings.Contains(err.Error(), "geheim") || strings.Contains(err.Error(), "dTpnZWhlaW") || !strings.Contains(err.Error(), "(hidden)") {
+					t.Errorf("HTTP %d: %v", status, err)
+				}
+			}
+		})
 	}
 }

@@ -175,7 +175,7 @@ func (s *Sink) sift(ctx context.Context, parts []part, a *answer, e earlier) err
 	}
 	if single {
 		reason, _, _ := knownReason(a.body)
-		s.refuseAll(parts, reason, cutDetail(a.body), e)
+		s.refuseAll(parts, reason, a.words(a.body), e)
 		return nil
 	}
 	e = e.after(a, parts)
@@ -239,7 +239,7 @@ func (s *Sink) insist(ctx context.Context, parts []part, a *answer, e earlier) e
 		}
 	}
 	reason, _, _ := knownReason(a.body)
-	s.refuseAll(parts, reason, cutDetail(a.body), e)
+	s.refuseAll(parts, reason, a.words(a.body), e)
 	return nil
 }
 
@@ -259,7 +259,7 @@ func (s *Sink) split(ctx context.Context, parts []part, a *answer, e earlier) er
 		return s.pushParts(ctx, second, e)
 	}
 	if parts[0].records() == 1 {
-		s.refuseAll(parts, reasonTooLarge, cutDetail(a.body), e)
+		s.refuseAll(parts, reasonTooLarge, a.words(a.body), e)
 		return nil
 	}
 	first, second := parts[0].halves()
@@ -313,7 +313,7 @@ func (s *Sink) slowDown(parts []part, a *answer, e earlier) error {
 		s.stuck.times++
 		limit, ok := rateLimit(a.body)
 		if ok && limit > 0 && len(f.rec.Line) > limit && s.stuck.times >= stuckTimes && now.Sub(s.stuck.since) >= stuckFor {
-			s.refuseAll(parts, reasonRate, cutDetail(a.body), e)
+			s.refuseAll(parts, reasonRate, a.words(a.body), e)
 			return nil
 		}
 	}

@@ -231,9 +231,9 @@ func (g *group) forget() {
 
 // statusError is an answer that is no answer for the lines.
 func statusError(class string, a *answer, url string) error {
-	detail := cutDetail(a.body)
+	detail := a.words(a.body)
 	if to := a.header.Get("Location"); to != "" {
-		detail = "redirects to " + cutDetail(to)
+		detail = "redirects to " + a.words(to)
 	}
 	if detail == "" {
 		detail = http.StatusText(a.status)

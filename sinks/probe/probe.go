@@ -93,8 +93,11 @@ func (s *Steps) message(text string) string { return Clean(s.prefix() + s.Withou
 
 // Without returns text without the secrets. What is to be cut goes through it
 // first: half a secret would not be found.
-func (s *Steps) Without(text string) string {
-	for _, secret := range s.Hide {
+func (s *Steps) Without(text string) string { return Without(text, s.Hide) }
+
+// Without returns text without the secrets.
+func Without(text string, secrets []string) string {
+	for _, secret := range secrets {
 		if len(secret) >= minSecret {
 			text = strings.ReplaceAll(text, secret, hidden)
 		}
