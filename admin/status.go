@@ -41,11 +41,12 @@ type PositionStatus struct {
 
 // SourceStatus is one source at work.
 type SourceStatus struct {
-	Name   string `json:"name"`
-	Kind   string `json:"kind"`   // "journald" or "file"
-	Format string `json:"format"` // its logFormat
-	Inputs int    `json:"inputs"` // files or journals that are open
-	Error  string `json:"error,omitempty"`
+	Name   string  `json:"name"`
+	Kind   string  `json:"kind"`   // "journald" or "file"
+	Format string  `json:"format"` // its logFormat
+	Inputs int     `json:"inputs"` // files or journals that are open
+	Rate   float64 `json:"rate"`   // records a second that were read in the last 10 seconds
+	Error  string  `json:"error,omitempty"`
 }
 
 // TargetStatus is one target at work.
@@ -61,6 +62,7 @@ type TargetStatus struct {
 	QueueBytes    int64      `json:"queueBytes"`    // memory that they hold
 	QueueLimit    int64      `json:"queueLimitBytes"`
 	LagSeconds    float64    `json:"lagSeconds"` // how long the oldest of them has been queued
+	Rate          float64    `json:"rate"`       // records a second that it has taken in the last 10 seconds
 
 	Spool *SpoolStatus `json:"spool,omitempty"` // absent if it has none
 }
@@ -119,11 +121,11 @@ func StatusOf(st pipeline.Status, version string) Status {
 		s.Reasons = []string{}
 	}
 	for _, x := range st.Sources {
-		s.Sources = append(s.Sources, SourceStatus{x.Name, x.Kind, x.Format, x.Inputs, text(x.Err)})
+		s.Sources = append(s.Sources, SourceStatus{x.Name, x.Kind, x.Format, x.Inputs, x.Rate, text(x.Err)})
 	}
 	for _, x := range st.Targets {
 		t := TargetStatus{Name: x.Name, Kind: x.Kind, Class: x.Class, Error: text(x.Err), BehindInputs: x.Behind,
-			QueuedRecords: x.Queued, QueueBytes: x.QueueBytes, QueueLimit: x.QueueLimit, LagSeconds: x.Lag.Seconds()}
+			QueuedRecords: x.Queued, QueueBytes: x.QueueBytes, QueueLimit: x.QueueLimit, LagSeconds: x.Lag.Seconds(), Rate: x.Rate}
 		if sp := x.Spool; sp.On {
 			t.Spool = &SpoolStatus{sp.Records, sp.Bytes, sp.Limit, sp.Full, text(sp.Err)}
 		}

@@ -29,6 +29,7 @@ type Collector struct {
 	Version    string            `json:"version,omitempty"`
 	NodeLabels map[string]string `json:"nodeLabels,omitempty"`
 	Rejected   []Rejected        `json:"rejected,omitempty"` // objects that this node cannot use
+	Sources    []CollectorSource `json:"sources,omitempty"`
 	Targets    []CollectorTarget `json:"targets,omitempty"`
 }
 
@@ -41,9 +42,17 @@ type UnhealthyComponent struct {
 	UpdatedTime time.Time `json:"updatedTime"`
 }
 
+// CollectorSource is how one source does on a node.
+type CollectorSource struct {
+	Name  string  `json:"name"`
+	Rate  float64 `json:"rate"` // records a second that were read in the 10 seconds before the report
+	Error string  `json:"error,omitempty"`
+}
+
 // CollectorTarget is how one target is served by a node.
 type CollectorTarget struct {
 	Name          string   `json:"name"`
+	Rate          float64  `json:"rate"`       // records a second that it has taken in the 10 seconds before the report
 	LagSeconds    float64  `json:"lagSeconds"` // how long the oldest queued record has waited
 	BehindInputs  int      `json:"behindInputs"`
 	AtRiskBytes   *int64   `json:"atRiskBytes,omitempty"`

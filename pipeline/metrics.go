@@ -114,6 +114,7 @@ type metrics struct {
 	gauges   map[string]*prometheus.GaugeVec
 	requests *prometheus.HistogramVec
 	outcomes allOutcomes
+	flows    flows
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -153,6 +154,7 @@ func (m *metrics) forget(label, name string) {
 		v.DeletePartialMatch(match)
 	}
 	m.requests.DeletePartialMatch(match)
+	m.flows.forget(label, name)
 }
 
 // sourceMetrics are the metrics of one source; all of them exist from the
@@ -163,6 +165,7 @@ type sourceMetrics struct {
 
 	read, readBytes, filtered, unparsed, unknown, truncated, readErrors prometheus.Counter
 	inputs, heldFiles, heldBytes                                        prometheus.Gauge
+	flow                                                                *flow // what is read
 }
 
 func (m *metrics) source(name string) *sourceMetrics {
@@ -171,7 +174,7 @@ func (m *metrics) source(name string) *sourceMetrics {
 		read: m.counter(specRead, name), readBytes: m.counter(specReadBytes, name), filtered: m.counter(specFiltered, name),
 		unparsed: m.counter(specUnparsed, name), unknown: m.counter(specUnknown, name), truncated: m.counter(specTruncated, name),
 		readErrors: m.counter(specReadErrors, name), inputs: m.gauge(specInputs, name),
-		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name),
+		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name), flow: m.flows.of("source", name),
 	}
 }
 
@@ -195,6 +198,7 @@ type targetMetrics struct {
 	failingClass                                      string    // of the series that is 1; used by the sender alone
 	address                                           string    // likewise
 	outcomes                                          *outcomes // of all targets of its kind
+	flow                                              *flow     // what is delivered
 	spoolMetrics
 }
 
@@ -205,6 +209,7 @@ func (m *metrics) target(name string) *targetMetrics {
 		miscounted: m.counter(specMiscounted, name),
 		queueBytes: m.gauge(specQueue, name), limit: m.gauge(specLimit, name), lagSeconds: m.gauge(specLagSeconds, name),
 		lagRecords: m.gauge(specLagRecords, name), behind: m.gauge(specBehind, name), outcomes: new(outcomes), spoolMetrics: m.spool(name),
+		flow: m.flows.of("target", name),
 	}
 }
 

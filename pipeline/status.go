@@ -36,7 +36,8 @@ type SourceStatus struct {
 	Kind   string
 	Format string
 	Inputs int
-	Err    error // why discovery ended, if it did
+	Rate   float64 // records a second that were read lately
+	Err    error   // why discovery ended, if it did
 }
 
 // TargetStatus is one target at work.
@@ -52,6 +53,7 @@ type TargetStatus struct {
 	QueueBytes int64         // memory that they hold
 	QueueLimit int64         // the target's queueBytes
 	Lag        time.Duration // how long the oldest of them has been queued
+	Rate       float64       // records a second that it has taken lately
 	Dead       error         // why its dead letters cannot be kept, if they cannot
 	Start      error         // why the place where it starts (startAt) is not found yet, if it is not
 
@@ -62,13 +64,14 @@ type TargetStatus struct {
 func (s *Supervisor) Status() Status {
 	behind := map[*target]int{}
 	st := Status{SaveErr: s.store.Err(), Saved: s.store.LastSave(), Ledger: s.Ledger(), AtRisk: s.atRisk(), Totals: s.metrics.outcomes.totals()}
+	now := time.Now()
 	for _, r := range s.sourceList() {
 		runs := r.runs()
 		for _, run := range runs {
 			run.behind(behind)
 		}
 		r.mu.Lock()
-		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Err: r.runErr})
+		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: r.runErr})
 		r.mu.Unlock()
 	}
 	s.mu.Lock()
@@ -77,7 +80,7 @@ func (s *Supervisor) Status() Status {
 	targets := s.targetList()
 	s.mu.Unlock()
 	lost := s.startErrors()
-	now := time.Now()
+	now = time.Now()
 	for _, t := range targets {
 		ts := t.status(now)
 		ts.Behind = behind[t]
@@ -93,7 +96,7 @@ func (t *target) status(now time.Time) TargetStatus {
 	defer t.mu.Unlock()
 	f := t.failure
 	return TargetStatus{Name: t.name, Kind: t.kind, Class: f.Class, Err: f.Err, Since: f.Since, NextTry: f.NextTry,
-		Queued: t.records + t.onDisk(), QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag, Dead: t.dead.err(), Spool: t.spoolState()}
+		Queued: t.records + t.onDisk(), QueueBytes: t.bytes, QueueLimit: t.limit, Lag: lag, Rate: t.metrics.flow.rate(now), Dead: t.dead.err(), Spool: t.spoolState()}
 }
 
 // Reasons lists, in words, what is not as it should be.

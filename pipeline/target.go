@@ -305,6 +305,7 @@ func (t *target) trouble() sinkFailure {
 
 func (t *target) account(res *sinks.Result) {
 	t.metrics.delivered.Add(float64(res.Delivered))
+	t.metrics.flow.total.Add(int64(res.Delivered))
 	t.metrics.sentBytes.Add(float64(res.Bytes))
 	for _, r := range res.Refused {
 		t.metrics.refused(r.Reason, r.Records)

@@ -72,6 +72,14 @@ func From(st *pipeline.Status, b Before, n Node, now time.Time) (config.Collecto
 		UnhealthyComponents: components(st, b.Components, now), FailingExporters: []string{}, TotalExporters: int32(len(st.Targets)),
 		Rejected: rejected(st),
 	}
+	for i := range st.Sources {
+		src := &st.Sources[i]
+		s := config.CollectorSource{Name: src.Name, Rate: src.Rate}
+		if src.Err != nil {
+			s.Error = words(src.Err.Error())
+		}
+		c.Sources = append(c.Sources, s)
+	}
 	for i := range st.Targets {
 		t := &st.Targets[i]
 		c.ExporterQueueSize += t.Queued
@@ -137,7 +145,7 @@ func rejected(st *pipeline.Status) []config.Rejected {
 
 // served says how a target is served.
 func served(st *pipeline.Status, t *pipeline.TargetStatus) config.CollectorTarget {
-	s := config.CollectorTarget{Name: t.Name, LagSeconds: t.Lag.Seconds(), BehindInputs: t.Behind}
+	s := config.CollectorTarget{Name: t.Name, Rate: t.Rate, LagSeconds: t.Lag.Seconds(), BehindInputs: t.Behind}
 	if t.Err != nil {
 		s.Error = words(t.Err.Error())
 	}

@@ -149,11 +149,12 @@ func TestDeltas(t *testing.T) {
 func TestShape(t *testing.T) {
 	app, sys := positions.Pair{Source: "app", Target: "siem"}, positions.Pair{Source: "sys", Target: "siem"}
 	siem := target("siem", errors.New("tls: \x1b[31mthe certificate\nexpired"))
-	siem.Queued, siem.Lag, siem.Behind = 1<<40, 90*time.Second, 2
+	siem.Queued, siem.Lag, siem.Behind, siem.Rate = 1<<40, 90*time.Second, 2, 12.5
 	idle := target("loki", nil)
 	idle.Queued = 2
 	st := pipeline.Status{Applied: noon, Hash: "5f2c", Rejected: []config.Rejected{{Kind: "target", Name: "x", Reason: "loki.color: there is no such setting"}},
 		Totals:  map[string]pipeline.Totals{"loki": {SendFailed: 1 << 60, Refused: 3, Lost: 4}},
+		Sources: []pipeline.SourceStatus{{Name: "app", Kind: "file", Rate: 20}},
 		Targets: []pipeline.TargetStatus{idle, siem},
 		Ledger:  []pipeline.LedgerRow{{Pair: app, Running: true}, {Pair: sys, Running: true}},
 		AtRisk:  map[positions.Pair]pipeline.AtRisk{app: {Bytes: 100, Left: 90 * time.Minute}, sys: {Bytes: 20, Left: 2 * time.Hour}},
@@ -208,14 +209,22 @@ func TestShape(t *testing.T) {
       "reason": "loki.color: there is no such setting"
     }
   ],
+  "sources": [
+    {
+      "name": "app",
+      "rate": 20
+    }
+  ],
   "targets": [
     {
       "name": "loki",
+      "rate": 0,
       "lagSeconds": 0,
       "behindInputs": 0
     },
     {
       "name": "siem",
+      "rate": 12.5,
       "lagSeconds": 90,
       "behindInputs": 2,
       "atRiskBytes": 120,

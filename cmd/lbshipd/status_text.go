@@ -29,17 +29,17 @@ func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 	t.Flush()
 
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nSOURCE\tKIND\tFORMAT\tINPUTS\tSTATE")
+	fmt.Fprintln(t, "\nSOURCE\tKIND\tFORMAT\tINPUTS\tRATE\tSTATE")
 	for _, s := range st.Sources {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\n", s.Name, s.Kind, s.Format, s.Inputs, state(s.Error))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.Kind, s.Format, s.Inputs, screen.Rate(s.Rate), state(s.Error))
 	}
 	t.Flush()
 
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nTARGET\tKIND\tQUEUED\tMEMORY\tLAG\tBEHIND\tSTATE")
+	fmt.Fprintln(t, "\nTARGET\tKIND\tRATE\tQUEUED\tMEMORY\tLAG\tBEHIND\tSTATE")
 	for i := range st.Targets {
 		x := &st.Targets[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", x.Name, x.Kind, screen.Grouped(x.QueuedRecords), screen.Size(x.QueueBytes), screen.Size(x.QueueLimit),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s of %s\t%s\t%s\t%s\n", x.Name, x.Kind, screen.Rate(x.Rate), screen.Grouped(x.QueuedRecords), screen.Size(x.QueueBytes), screen.Size(x.QueueLimit),
 			screen.Seconds(x.LagSeconds), screen.Count(x.BehindInputs, "input"), targetState(x, now))
 	}
 	t.Flush()

@@ -109,7 +109,11 @@ func whatMatters(c config.Collector) ([]byte, error) {
 	for i, t := range c.Targets {
 		targets[i] = config.CollectorTarget{Name: t.Name, Error: t.Error}
 	}
-	c.UnhealthyComponents, c.Targets = components, targets
+	sources := make([]config.CollectorSource, len(c.Sources))
+	for i, s := range c.Sources {
+		sources[i] = config.CollectorSource{Name: s.Name, Error: s.Error}
+	}
+	c.UnhealthyComponents, c.Sources, c.Targets = components, sources, targets
 	return json.Marshal(c)
 }
 

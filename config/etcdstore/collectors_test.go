@@ -100,11 +100,12 @@ func TestReportsAreWrittenWhenTheyMatter(t *testing.T) {
 		}
 		return res.Kvs[0].Version
 	}
-	c := config.Collector{ID: "n1", PipelineHealth: config.HealthHealthy, Targets: []config.CollectorTarget{{Name: "a"}}}
+	c := config.Collector{ID: "n1", PipelineHealth: config.HealthHealthy, Sources: []config.CollectorSource{{Name: "s"}}, Targets: []config.CollectorTarget{{Name: "a"}}}
 	r.report(s, c)
 	for i := range 5 {
 		c.ExporterSendFailedDelta, c.ExporterQueueSize, c.PipelineCheckedAt = 1, int64(i), time.Now()
-		c.Targets = []config.CollectorTarget{{Name: "a", LagSeconds: float64(i)}}
+		c.Targets = []config.CollectorTarget{{Name: "a", LagSeconds: float64(i), Rate: float64(i)}}
+		c.Sources = []config.CollectorSource{{Name: "s", Rate: float64(i)}}
 		r.report(s, c)
 	}
 	if v := rev(); v != 1 {

@@ -100,7 +100,7 @@ func restPage(root string) ([]byte, error) {
 	}
 	out.WriteString("\n## What is answered\n\nThe objects are in [configuration.md](configuration.md). A TLS bundle is answered with these as well:\n\n")
 	fields(&out, "", factProperties(s))
-	for _, name := range []string{"Collector", "UnhealthyComponent", "CollectorTarget", "Rejected", "Applied", "Revision", "RevisionChange", "TestReport", "Step", "Whoami", "Error", "Detail"} {
+	for _, name := range []string{"Collector", "UnhealthyComponent", "CollectorSource", "CollectorTarget", "Rejected", "Applied", "Revision", "RevisionChange", "TestReport", "Step", "Whoami", "Error", "Detail"} {
 		made, ok := s.made[name]
 		if !ok {
 			return nil, fmt.Errorf("there is no schema %s", name)

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -105,6 +106,9 @@ func printNodes(w io.Writer, nodes []client.Collector, advice []string, now time
 	if err := t.Flush(w); err != nil {
 		return err
 	}
+	if err := printNodeSources(w, nodes); err != nil {
+		return err
+	}
 	if err := printNodeTargets(w, nodes); err != nil {
 		return err
 	}
@@ -140,9 +144,29 @@ func tally(nodes []client.Collector) string {
 	return strings.Join(parts, ", ")
 }
 
+func printNodeSources(w io.Writer, nodes []client.Collector) error {
+	t := &screen.Table{}
+	t.Add("NODE", "SOURCE", "RATE", "STATE")
+	rows := 0
+	for i := range nodes {
+		if nodes[i].AlloyStatus == config.AlloyOffline {
+			continue // that is how it was
+		}
+		for _, x := range nodes[i].Sources {
+			rows++
+			t.Add(nodes[i].ID, x.Name, screen.Rate(x.Rate), cmp.Or(x.Error, "ok"))
+		}
+	}
+	if rows == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return t.Flush(w)
+}
+
 func printNodeTargets(w io.Writer, nodes []client.Collector) error {
 	t := &screen.Table{}
-	t.Add("NODE", "TARGET", "LAG", "BEHIND", "AT RISK", "STATE")
+	t.Add("NODE", "TARGET", "RATE", "LAG", "BEHIND", "AT RISK", "STATE")
 	rows := 0
 	for i := range nodes {
 		if nodes[i].AlloyStatus == config.AlloyOffline {
@@ -150,11 +174,7 @@ func printNodeTargets(w io.Writer, nodes []client.Collector) error {
 		}
 		for _, x := range nodes[i].Targets {
 			rows++
-			state := "ok"
-			if x.Error != "" {
-				state = x.Error
-			}
-			t.Add(nodes[i].ID, x.Name, screen.Seconds(x.LagSeconds), screen.Count(x.BehindInputs, "input"), atRisk(&x), state)
+			t.Add(nodes[i].ID, x.Name, screen.Rate(x.Rate), screen.Seconds(x.LagSeconds), screen.Count(x.BehindInputs, "input"), atRisk(&x), cmp.Or(x.Error, "ok"))
 		}
 	}
 	if rows == 0 {

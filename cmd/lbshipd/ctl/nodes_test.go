@@ -38,13 +38,15 @@ func nodesForTest(now time.Time) []config.Collector {
 	ok := func(id string) config.Collector {
 		return config.Collector{ID: id, LastSeen: now.Add(-2 * time.Second), AlloyStatus: config.AlloyOnline, ConfigHash: "3f2a91c04d5e6f70", RemotecfgStatus: config.RemotecfgUp,
 			PipelineHealth: config.HealthHealthy, TotalExporters: 2, Version: "1.2.3", NodeLabels: map[string]string{"rack": "7"},
-			Targets: []config.CollectorTarget{{Name: "loki", AtRiskBytes: &none}, {Name: "siem"}}}
+			Sources: []config.CollectorSource{{Name: "app", Rate: 1234.4}},
+			Targets: []config.CollectorTarget{{Name: "loki", Rate: 1200, AtRiskBytes: &none}, {Name: "siem", Rate: 0.5}}}
 	}
 	degraded := ok("node-2")
 	degraded.PipelineHealth, degraded.FailingExporters, degraded.ExporterQueueSize = config.HealthDegraded, []string{"siem"}, 1234
 	degraded.PipelineError = "target siem: connection refused"
 	degraded.Targets = []config.CollectorTarget{{Name: "loki", LagSeconds: 1.5, BehindInputs: 3, AtRiskBytes: &much, AtRiskSeconds: &soon},
 		{Name: "siem", LagSeconds: 301, BehindInputs: 1, Error: "connecting to logs:6514: connection refused"}}
+	degraded.Sources = []config.CollectorSource{{Name: "app", Error: "permission denied"}}
 	degraded.UnhealthyComponents = []config.UnhealthyComponent{{LocalID: "target/siem", State: "failing"}, {LocalID: "source/app", State: "failing", Message: "permission denied"}}
 	rejecting := ok("node-3")
 	rejecting.PipelineHealth, rejecting.ConfigHash = config.HealthDegraded, "77b1"

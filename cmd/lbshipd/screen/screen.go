@@ -4,6 +4,7 @@ package screen
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,14 @@ func Grouped(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// Rate writes records a second.
+func Rate(perSecond float64) string {
+	if perSecond > 0 && perSecond < 10 {
+		return fmt.Sprintf("%.1f/s", perSecond)
+	}
+	return Grouped(int64(math.Round(perSecond))) + "/s"
 }
 
 // Size writes a number of bytes in the unit that keeps it short.
