@@ -67,6 +67,29 @@ func (a *arrivals) last() (at time.Time) {
 	return at
 }
 
+// different is how many different lines came from a machine.
+func (a *arrivals) different(host string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.count[host])
+}
+
+// missingInfo is how many of the lines of info below total never came, from the
+// first on that did.
+func (a *arrivals) missingInfo(host string, total int) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	begun := false
+	for i := 0; i < total; i += 2 {
+		if a.count[host][i] > 0 {
+			begun = true
+		} else if begun {
+			n++
+		}
+	}
+	return n
+}
+
 // wrong says what is not as it should be of the lines below total: those of info came
 // once, those of debug once from some one on and never before.
 func (a *arrivals) wrong(host string, total int) string {
