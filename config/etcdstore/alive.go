@@ -3,10 +3,14 @@ package etcdstore
 import (
 	"context"
 	"errors"
+	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/lbshipd/lbshipd/internal/backoff"
@@ -16,6 +20,7 @@ import (
 type alive struct {
 	s       *Store
 	id      string
+	wanted  int64         // the lease that is taken, until it is lost; 0: none. Only run's goroutine uses it
 	current atomic.Int64  // the lease; 0: none
 	held    chan struct{} // closed once it was held
 	once    sync.Once
@@ -69,17 +74,20 @@ func (a *alive) hold() error {
 	if err != nil {
 		return err
 	}
-	ttl := max(1, int64((a.s.o.LeaseTTL+time.Second-1)/time.Second))
-	lease, err := client.Grant(ctx, ttl)
-	if err != nil {
+	if a.wanted == 0 {
+		a.wanted = 1 + rand.Int64N(math.MaxInt64-1)
+	}
+	lease := clientv3.LeaseID(a.wanted)
+	if err := a.grant(ctx, client, lease); err != nil {
 		return err
 	}
-	if _, err := client.Put(ctx, a.s.key("alive", a.id), "", clientv3.WithLease(lease.ID)); err != nil {
+	if _, err := client.Put(ctx, a.s.key("alive", a.id), "", clientv3.WithLease(lease)); err != nil {
 		return err
 	}
-	a.current.Store(int64(lease.ID))
+	a.current.Store(int64(lease))
 	a.once.Do(func() { close(a.held) })
-	kept, err := client.KeepAlive(a.s.ctx, lease.ID)
+	a.wanted = 0
+	kept, err := client.KeepAlive(a.s.ctx, lease)
 	if err != nil {
 		return err
 	}
@@ -91,6 +99,18 @@ func (a *alive) hold() error {
 	// The node is known to be gone at once, not only when the lease has expired.
 	last, stop := context.WithTimeout(context.WithoutCancel(a.s.ctx), time.Second)
 	defer stop()
-	_, err = client.Revoke(last, lease.ID)
+	_, err = client.Revoke(last, lease)
+	return err
+}
+
+// grant takes a lease whose number is ours. An etcd that is too slow for all nodes
+// to be answered in time, as after a start of all of them, does what it was asked all the
+// same: asked again for the same number, it makes no lease that nobody keeps.
+func (a *alive) grant(ctx context.Context, client *clientv3.Client, lease clientv3.LeaseID) error {
+	ttl := max(1, int64((a.s.o.LeaseTTL+time.Second-1)/time.Second))
+	_, err := clientv3.RetryLeaseClient(client).LeaseGrant(ctx, &etcdserverpb.LeaseGrantRequest{ID: int64(lease), TTL: ttl})
+	if err = clientv3.ContextError(ctx, err); errors.Is(err, rpctypes.ErrLeaseExist) {
+		return nil
+	}
 	return err
 }

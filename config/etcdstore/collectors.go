@@ -79,8 +79,10 @@ func (s *Store) putReport(ctx context.Context, c config.Collector, lease clientv
 	}
 	put := clientv3.OpPut(s.key("collectors", c.ID), string(value))
 	if lease != clientv3.NoLease {
-		// With it, for somebody may have deleted it.
-		_, err = client.Txn(ctx).Then(put, clientv3.OpPut(s.key("alive", c.ID), "", clientv3.WithLease(lease))).Commit()
+		// Somebody may have deleted it: then it is written again.
+		alive := s.key("alive", c.ID)
+		_, err = client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(alive), "=", lease)).Then(put).
+			Else(put, clientv3.OpPut(alive, "", clientv3.WithLease(lease))).Commit()
 		if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			return s.reportError(err)
 		}

@@ -27,7 +27,7 @@ type follower struct {
 	updates chan<- update
 	relist  <-chan struct{} // asks for a listing
 
-	blind bool // the watch tells nothing: tests see then that verifying does by itself
+	through func(clientv3.WatchChan) clientv3.WatchChan // for tests: the watch tells late, or nothing
 }
 
 // How the follower tries.
@@ -37,6 +37,10 @@ const (
 	steady = 10 * time.Second
 	// verifyTries is after how many looks without an answer everything is listed again.
 	verifyTries = 3
+	// lookAgain is when something that seems to be missed is looked for again, doubtMost
+	// times at most.
+	lookAgain = 3 * time.Second
+	doubtMost = 5
 )
 
 func (f *follower) run(ctx context.Context) {
@@ -97,7 +101,7 @@ func (f *follower) round(ctx context.Context) error {
 	}
 	verify := time.NewTimer(f.s.soon(f.s.o.VerifyEvery))
 	defer verify.Stop()
-	unanswered := 0
+	unanswered, doubt := 0, doubt{}
 	for {
 		var err error
 		select {
@@ -112,19 +116,43 @@ func (f *follower) round(ctx context.Context) error {
 			err = begin()
 		case <-verify.C:
 			if err = f.verify(ctx); err == nil {
-				unanswered = 0
+				unanswered, doubt.looks = 0, 0
+			} else if errors.As(err, new(missedError)) && doubt.again(f.snap.revision) {
+				err = nil
 			} else if errors.As(err, new(missedError)) {
 				f.s.log.Info("the configuration in etcd is listed again", "reason", err)
 				err = begin()
 			} else if unanswered++; unanswered < verifyTries {
 				err = nil
 			}
-			verify.Reset(f.s.soon(f.s.o.VerifyEvery / time.Duration(1+2*unanswered)))
+			next := f.s.o.VerifyEvery / time.Duration(1+2*unanswered)
+			if doubt.looks > 0 {
+				next = min(next, lookAgain)
+			}
+			verify.Reset(f.s.soon(next))
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// doubt is whether the watch has missed something, or a change is only under way: that of
+// an etcd that tells a thousand nodes of it may be for seconds.
+type doubt struct {
+	looks    int   // that have found a difference, one after the other
+	revision int64 // of the snapshot at the last of them
+}
+
+// again reports whether one is to look again before everything is listed: the first
+// time, and while the watch goes on telling.
+func (d *doubt) again(revision int64) bool {
+	again := d.looks == 0 || d.looks < doubtMost && revision != d.revision
+	d.looks, d.revision = d.looks+1, revision
+	if !again {
+		d.looks = 0
+	}
+	return again
 }
 
 // soon is a time that is spread, so that nodes that were started together do not ask together.
@@ -134,10 +162,14 @@ func (s *Store) soon(d time.Duration) time.Duration {
 
 // watch begins behind the snapshot. It ends with an error when its member has lost its leader.
 func (f *follower) watch(ctx context.Context, client *clientv3.Client) clientv3.WatchChan {
-	if f.blind {
-		return nil
+	// With progress, for else a watch that was told nothing for long is resumed where it
+	// began: all reports since then are gone through in etcd, for each node that comes back
+	// after a restart, or are compacted, and all nodes list at once.
+	stream := client.Watch(clientv3.WithRequireLeader(ctx), f.s.first(), clientv3.WithRange(f.s.end()), clientv3.WithRev(f.snap.revision+1), clientv3.WithProgressNotify())
+	if f.through != nil {
+		return f.through(stream)
 	}
-	return client.Watch(clientv3.WithRequireLeader(ctx), f.s.first(), clientv3.WithRange(f.s.end()), clientv3.WithRev(f.snap.revision+1))
+	return stream
 }
 
 func (f *follower) list(ctx context.Context) error {
@@ -196,7 +228,7 @@ type missedError struct{ text string }
 func (e missedError) Error() string { return e.text }
 
 // verify holds the snapshot against etcd without reading it all. A change that is
-// under way shows as a difference too; then it is listed, which does no harm.
+// under way shows as a difference too.
 func (f *follower) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.s.o.Timeout)
 	defer cancel()

@@ -19,6 +19,7 @@ type proxy struct {
 	conns   map[net.Conn]bool
 	refuse  bool          // new connections are closed
 	blocked chan struct{} // not nil: nothing passes until it is closed
+	held    chan struct{} // not nil: no answer passes until it is closed
 	// onWrite is asked what to do with a transaction that is on its way, once.
 	onWrite func(t *transfer)
 }
@@ -125,6 +126,12 @@ func (p *proxy) down(client, server net.Conn, silent chan struct{}) {
 			return
 		default:
 		}
+		p.mu.Lock()
+		held := p.held
+		p.mu.Unlock()
+		if held != nil {
+			<-held
+		}
 		if n > 0 {
 			if _, err := client.Write(buffer[:n]); err != nil {
 				return
@@ -174,6 +181,20 @@ func (p *proxy) unblock() {
 		p.blocked = nil
 	}
 	p.mu.Unlock()
+}
+
+// hold lets requests through and no answers, until release is called.
+func (p *proxy) hold() (release func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := make(chan struct{})
+	p.held = held
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		p.held = nil
+		p.mu.Unlock()
+		close(held)
+	})
 }
 
 // next sets what becomes of the next transaction.

@@ -163,7 +163,7 @@ func TestVerification(t *testing.T) {
 
 	// And the follower does it by itself: it is told nothing by a watch of another prefix.
 	updates := make(chan update, 8)
-	f = &follower{s: s, updates: updates, relist: make(chan struct{}), blind: true}
+	f = &follower{s: s, updates: updates, relist: make(chan struct{}), through: func(clientv3.WatchChan) clientv3.WatchChan { return nil }}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); f.run(ctx) }()
@@ -178,6 +178,65 @@ func TestVerification(t *testing.T) {
 			}
 		case <-deadline:
 			t.Fatal("the change was never found")
+		}
+	}
+}
+
+// A change that is under way is not one that was missed: nothing is listed anew for it.
+func TestVerificationWaitsForTheWatch(t *testing.T) {
+	r := newRig(t, nil)
+	r.o.VerifyEvery = 600 * time.Millisecond
+	s := r.open()
+	r.write(s, source(t, "a", ""))
+	const late, changes = 100 * time.Millisecond, 30
+	begun := 0
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	updates := make(chan update, 8)
+	f := &follower{s: s, updates: updates, relist: make(chan struct{}), through: func(from clientv3.WatchChan) clientv3.WatchChan {
+		begun++
+		return passed(ctx, from, func(*clientv3.WatchResponse) { <-time.After(late) }) // the network takes that long
+	}}
+	done := make(chan struct{})
+	go func() { defer close(done); f.run(ctx) }()
+	for i := range changes {
+		r.put("sources/b", fmt.Sprint(i))
+		r.untilTold(updates, "sources/b", fmt.Sprint(i))
+	}
+	cancel()
+	<-done
+	if begun != 1 {
+		t.Errorf("everything was listed %d times", begun)
+	}
+}
+
+// passed hands a watch on, and calls f for each of its answers.
+func passed(ctx context.Context, from clientv3.WatchChan, f func(*clientv3.WatchResponse)) clientv3.WatchChan {
+	to := make(chan clientv3.WatchResponse)
+	go func() {
+		defer close(to)
+		for res := range from {
+			f(&res)
+			select {
+			case to <- res:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return to
+}
+
+// untilTold waits until an update has a value.
+func (r *rig) untilTold(updates <-chan update, key, value string) {
+	r.t.Helper()
+	for deadline := time.After(20 * time.Second); ; {
+		select {
+		case u := <-updates:
+			if u.snap != nil && string(u.snap.values[r.o.Prefix+"/"+key].value) == value {
+				return
+			}
+		case <-deadline:
+			r.t.Fatalf("%s never was %q", key, value)
 		}
 	}
 }
