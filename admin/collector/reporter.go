@@ -24,6 +24,11 @@ const (
 	// and then every changeEvery: a thousand nodes may have the same bad target.
 	changeBurst = 3
 	changeEvery = 10 * time.Second
+	// A change is told after a random time, up to spread times as long as the store took
+	// for the last report, spreadMost at most and not at all below checkEvery: a change of
+	// the configuration has every node report, and what takes that long has many of them.
+	spread     = 20
+	spreadMost = 10 * time.Second
 	// askWithin is how long the pipeline may take to say how it is.
 	askWithin = 5 * time.Second
 	// storeWithin is how long the store may take for a report.
@@ -67,10 +72,12 @@ type Reporter struct {
 	stuck   bool      // the pipeline did not answer when it was asked last
 	due     time.Time // when there is to be a report in any case
 	retry   backoff.Backoff
-	failing bool      // the last report was not stored
-	away    bool      // and the store has not been reached since
-	changes int       // reports of changes that may be made at once
-	refill  time.Time // when there may be one more
+	failing bool          // the last report was not stored
+	away    bool          // and the store has not been reached since
+	changes int           // reports of changes that may be made at once
+	refill  time.Time     // when there may be one more
+	took    time.Duration // how long the store took for the last report
+	tell    time.Time     // when the change that was seen is told; zero: none was
 
 	mu   sync.Mutex
 	last config.Collector // the last report that was made
@@ -166,9 +173,22 @@ func (r *Reporter) isDue(now time.Time) bool {
 		return func() { condition = c }
 	})
 	if answered != r.stuck && (!answered || condition == r.told) {
+		r.tell = time.Time{}
 		return false
 	}
-	return r.mayChange(now)
+	if r.tell.IsZero() {
+		r.tell = now.Add(r.wait())
+	}
+	return !now.Before(r.tell) && r.mayChange(now)
+}
+
+// wait is how long a change waits until it is told.
+func (r *Reporter) wait() time.Duration {
+	most := min(spread*r.took, spreadMost)
+	if most < checkEvery {
+		return 0
+	}
+	return rand.N(most)
 }
 
 // mayChange reports whether another change may be reported now, and counts it.
@@ -216,6 +236,7 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 	c, counts := r.make()
 	timed, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	asked := time.Now()
 	err := r.o.To.Report(timed, c)
 	if err != nil && ctx.Err() != nil {
 		return // it was interrupted; the last one is to follow
@@ -232,6 +253,7 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 			r.o.Log.Info("reports of this node are stored again")
 		}
 		r.failing, r.away, r.before.Counts = false, false, counts
+		r.took, r.tell = now.Sub(asked), time.Time{}
 		r.retry.Reset()
 		// Not all nodes that were started together report together; and never
 		// before the interval is over.

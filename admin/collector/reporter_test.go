@@ -71,13 +71,15 @@ type shelf struct {
 	tries int
 	away  error
 	hang  bool // until the context ends
+	takes time.Duration
 }
 
 func (s *shelf) Report(ctx context.Context, c config.Collector) error {
 	s.mu.Lock()
 	s.tries++
-	hang := s.hang
+	hang, takes := s.hang, s.takes
 	s.mu.Unlock()
+	time.Sleep(takes) // the bubble's clock
 	if hang {
 		<-ctx.Done()
 		return ctx.Err()
@@ -225,6 +227,33 @@ func TestReportsWhenHealthChanges(t *testing.T) {
 			t.Errorf("at last %+v", c[len(c)-1])
 		}
 	})
+}
+
+// A change that all nodes see at once is told one after the other, if the store was
+// slow the last time: each waits for as long as it likes, but not for long.
+func TestChangesSpreadOverASlowStore(t *testing.T) {
+	told := map[time.Duration]int{} // by the second
+	for range 40 {
+		inBed(t, func(b *bed) {
+			b.shelf.mu.Lock()
+			b.shelf.takes = 300 * time.Millisecond
+			b.shelf.mu.Unlock()
+			b.pass(80 * time.Second) // a report that takes so long
+			n := len(b.shelf.all())
+			b.failing("a")
+			changed := time.Now()
+			b.pass(9 * time.Second)
+			told[b.count(n+1).at.Sub(changed).Truncate(time.Second)]++
+		})
+	}
+	for second, n := range told {
+		if n > 20 {
+			t.Errorf("%d of 40 nodes tell it after %v", n, second)
+		}
+	}
+	if len(told) < 4 {
+		t.Errorf("all tell it within %d different seconds: %v", len(told), told)
+	}
 }
 
 // A store that is away is tried again and again, the pipeline notices nothing,

@@ -52,7 +52,16 @@ func (n *node) Status() pipeline.Status {
 func (n *node) Condition() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return maphash.String(seed, fmt.Sprint(n.event.Hash, n.event.Cached, n.refused, len(n.event.Rejected)))
+	var h maphash.Hash
+	h.SetSeed(seed)
+	h.WriteString(n.event.Hash)
+	if n.event.Cached {
+		h.WriteByte('c')
+	}
+	if n.refused != nil {
+		h.WriteByte('r')
+	}
+	return h.Sum64()
 }
 
 // startNode starts node number; it ends when ctx does. Everything is as in
