@@ -190,8 +190,15 @@ func listKeys(keys []key) string {
 	return strings.Join(parts, ", ")
 }
 
-// limits refuses more objects than there may be, but not fewer than there were.
+// maxAllBytes bounds what was given of all objects together. Every node holds them all, and a
+// database that is full takes no writes of anybody.
+const maxAllBytes = 32 << 20
+
+// limits refuses more than there may be, but not less than there was.
 func (p *planner) limits() {
+	if was, is := givenBytes(p.before), givenBytes(p.state); is > maxAllBytes && is > was {
+		p.problems = append(p.problems, Problem{Message: fmt.Sprintf("all objects together would be %d bytes, more than %d", is, maxAllBytes)})
+	}
 	for _, kind := range Kinds() {
 		was, is := 0, 0
 		for k := range p.before {
@@ -208,6 +215,13 @@ func (p *planner) limits() {
 			p.problems = append(p.problems, Problem{Field: kind.List(), Message: fmt.Sprintf("would be %d, more than %d", is, maxObjects)})
 		}
 	}
+}
+
+func givenBytes(objects map[key]Stored) (sum int) {
+	for _, s := range objects {
+		sum += len(s.Given)
+	}
+	return sum
 }
 
 // effective returns the changes that change something.

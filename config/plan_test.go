@@ -270,6 +270,27 @@ func TestPlanLimit(t *testing.T) {
 	}
 }
 
+// TestPlanLimitOfAll: nobody fills the nodes' memory or the database with objects.
+func TestPlanLimitOfAll(t *testing.T) {
+	long := func(name string, n int) Change {
+		return draft(t, KindSource, "{name: "+name+", file: {paths: ["+strings.Repeat("/"+strings.Repeat("x", 4000)+",", n)+"]}}")
+	}
+	big := long("big", 250).Draft
+	var before []Stored
+	for i := range 33 {
+		before = append(before, Stored{Kind: KindSource, Name: fmt.Sprintf("s%d", i), Draft: *big})
+	}
+	if _, _, _, err := Plan(before, []Change{long("n", 250)}); err == nil || !strings.Contains(err.Error(), "all objects together would be 34") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, _, err := Plan(before[:32], []Change{long("n", 1)}); err != nil {
+		t.Error(err)
+	}
+	if _, _, _, err := Plan(append(before, before[1]), []Change{{Kind: KindSource, Name: "s1"}}); err != nil {
+		t.Errorf("what makes it less is refused: %v", err)
+	}
+}
+
 // TestDiff holds diffs against what people expect of them, letter by letter.
 func TestDiff(t *testing.T) {
 	before := stored(t, planText)

@@ -27,6 +27,9 @@ func edit(text []byte, before, after []config.Stored, changes []config.Change) (
 	}
 	for _, whole := range []bool{false, true} {
 		out, err := editAll(text, given, changes, whole)
+		if err == nil && len(out) > config.MaxFileBytes {
+			return nil, config.Problems{{Message: fmt.Sprintf("the configuration file would be %d bytes long, more than %d", len(out), config.MaxFileBytes)}}
+		}
 		if err == nil && holds(out, after) {
 			return out, nil
 		}

@@ -162,9 +162,6 @@ func (s *Store) edited(f content, after []config.Stored, changes []config.Change
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > config.MaxFileBytes {
-		return nil, config.Problems{{File: s.path, Line: 1, Message: fmt.Sprintf("would be %d bytes long, more than %d", len(text), config.MaxFileBytes)}}
-	}
 	is, err := config.Parse(s.path, text)
 	if err != nil {
 		return nil, err

@@ -397,3 +397,23 @@ func TestWatchSeesWrites(t *testing.T) {
 	}
 	cancel()
 }
+
+// TestWriteTooLong: a file that could not be read again is not written, and the answer says why.
+func TestWriteTooLong(t *testing.T) {
+	path := "/" + strings.Repeat("x", 4000)
+	var changes []config.Change
+	for i := range 11 {
+		paths := strings.Repeat(path+",", 100)
+		d, err := config.Decode(config.KindSource, "draft", []byte(fmt.Sprintf("{name: s%d, enabled: false, file: {paths: [%s]}}", i, paths)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes = append(changes, config.Change{Kind: config.KindSource, Name: d.Object.ObjectName(), Draft: &d})
+	}
+	s := objectsOf(t, []byte("sources: []\n"))
+	_, err := edit([]byte("sources: []\n"), s, applied(s, changes), changes)
+	var problems config.Problems
+	if !errors.As(err, &problems) || !strings.Contains(err.Error(), "the configuration file would be 44") {
+		t.Errorf("got %v", err)
+	}
+}
