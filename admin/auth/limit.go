@@ -64,12 +64,15 @@ func (l *limiters) until(r *rate.Limiter, now time.Time) time.Duration {
 	return max(time.Duration(missing/float64(l.limit)*float64(time.Second)), time.Millisecond)
 }
 
+// unixHost stands for the other ends of Unix sockets, which have no address.
+const unixHost = "unix"
+
 // remoteKey is what stands for a remote address: all of an IPv6 /64 is one,
 // since whoever has one address there has them all.
 func remoteKey(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
-		return "unix"
+		return unixHost
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 	idleTimeout       = time.Minute
 	maxHeaderBytes    = 32 << 10 // a token of 16 KiB and what else there is
 
-	maxConns       = 1024 // of all listeners together
-	maxConnsByHost = 256  // of one remote address
+	maxConns       = 1024 // of all TCP listeners together
+	maxConnsByHost = 256  // of one remote address; the Unix sockets are one
 )
 
 // ListenOptions say where the admin API is served.
@@ -187,13 +187,20 @@ type connCounter struct {
 	byHost map[string]int
 }
 
+// count leaves the Unix socket out of all: strangers on the network must not keep root out of it.
+func (c *connCounter) count(host string, n int) {
+	if host != unixHost {
+		c.all += n
+	}
+}
+
 func (c *connCounter) enter(host string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.all >= maxConns || c.byHost[host] >= maxConnsByHost {
+	if host != unixHost && c.all >= maxConns || c.byHost[host] >= maxConnsByHost {
 		return false
 	}
-	c.all++
+	c.count(host, 1)
 	c.byHost[host]++
 	return true
 }
@@ -201,7 +208,7 @@ func (c *connCounter) enter(host string) bool {
 func (c *connCounter) leave(host string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.all--
+	c.count(host, -1)
 	if c.byHost[host]--; c.byHost[host] == 0 {
 		delete(c.byHost, host)
 	}

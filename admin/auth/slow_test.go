@@ -165,6 +165,18 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if counter.enter("b") {
 		t.Error("there are more than all")
 	}
+	for i := range maxConnsByHost {
+		if !counter.enter(unixHost) {
+			t.Fatalf("connection %d to the Unix socket is refused while the network has all others", i)
+		}
+	}
+	if counter.enter(unixHost) {
+		t.Error("the Unix socket has no bound")
+	}
+	counter.leave(unixHost)
+	if counter.enter("b") {
+		t.Error("one less on the Unix socket is one more for the network")
+	}
 	counter.leave("a")
 	if !counter.enter("b") || counter.enter("a") {
 		t.Error("a place that is free is not given to the next")
