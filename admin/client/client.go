@@ -132,11 +132,20 @@ func (c *Client) Endpoint() string {
 
 // call is one request.
 type call struct {
-	method, path string
+	method, path string // below root, unless bare
+	bare         bool
 	query        url.Values
 	body         []byte
 	ifMatch      string // etag
 	ifNoneMatch  string
+}
+
+// url is what is asked, without the query.
+func (r *call) url() string {
+	if r.bare {
+		return r.path
+	}
+	return root + r.path
 }
 
 // answer is what came back, of 2xx or 304.
@@ -151,7 +160,7 @@ type answer struct {
 func (c *Client) send(ctx context.Context, r call) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	target := c.base + root + r.path
+	target := c.base + r.url()
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
 	}
@@ -207,7 +216,7 @@ func (c *Client) ask(ctx context.Context, r call, v any) (answer, error) {
 		return a, err
 	}
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return a, fmt.Errorf("the answer of %s to %s %s cannot be read (is that lbshipd's admin port?): %w", c.Endpoint(), r.method, root+r.path, err)
+		return a, fmt.Errorf("the answer of %s to %s %s cannot be read (is that lbshipd's admin port?): %w", c.Endpoint(), r.method, r.url(), err)
 	}
 	return a, nil
 }

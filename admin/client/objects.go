@@ -258,6 +258,12 @@ func (c *Client) CollectorsChanged(ctx context.Context, etag string) ([]Collecto
 	return list, l.etag, nil
 }
 
+// Status returns the daemon's answer of /status, for which nobody needs a token.
+func (c *Client) Status(ctx context.Context) (json.RawMessage, error) {
+	a, err := c.send(ctx, call{method: http.MethodGet, path: "/status", bare: true})
+	return a.body, err
+}
+
 // Forget deletes the report of a node that is gone for good.
 func (c *Client) Forget(ctx context.Context, id string) error {
 	_, err := c.send(ctx, call{method: http.MethodDelete, path: "/collectors/" + url.PathEscape(id)})

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,14 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lbshipd/lbshipd/admin"
+	"github.com/lbshipd/lbshipd/admin/client"
 	"github.com/lbshipd/lbshipd/cmd/lbshipd/ctl"
 	"github.com/lbshipd/lbshipd/positions"
-)
-
-// Limits of asking a daemon for its status.
-const (
-	statusTimeout  = 10 * time.Second
-	maxStatusBytes = 64 << 20
 )
 
 type statusOptions struct {
@@ -48,7 +41,12 @@ holds at all times. AT RISK is what the target has not taken and the source will
 drop some day, and in how long it is likely to begin with that.
 
 With --all it shows all nodes: what each reports of itself and of its targets, and
-what is to be looked at. For that the daemon that --endpoint names is asked.
+what is to be looked at; the rates are those of the time of its report, which is
+not older than a minute. Any node's daemon can be asked for that.
+
+RATE is records a second, read or taken, over the last ten seconds. Without
+--endpoint this node's daemon is asked: by its socket, or if there is none that
+you may use, at http://127.0.0.1:9600. One node's status needs no token.
 
 With --data-dir no daemon is asked: the ledger that is stored there is shown,
 which is without what is in flight.
@@ -62,26 +60,26 @@ was not taken) or if the daemon does not answer, and 2 on wrong usage.`,
 			if !slices.Contains(outputs, o.output) {
 				return usageError{fmt.Errorf("-o %q: want one of %v", o.output, outputs)}
 			}
-			if name := connection.Changed(c); name != "" && !o.all {
-				return usageError{fmt.Errorf("--%s is for --all; the status of one node is asked for with --address", name)}
+			offline, asks := c.Flags().Changed("data-dir"), connection.Changed(c)
+			if asks == "" && c.Flags().Changed("address") {
+				asks = "address"
 			}
-			offline := c.Flags().Changed("data-dir")
-			if o.all && (offline || c.Flags().Changed("address")) {
+			switch {
+			case o.all && (offline || c.Flags().Changed("address")):
 				return usageError{errors.New("--all asks the daemon that --endpoint names: leave --address and --data-dir out")}
-			}
-			if o.all {
+			case o.all:
 				return allStatus(c, &o, connection)
-			}
-			if offline && c.Flags().Changed("address") {
-				return usageError{errors.New("--address asks a daemon and --data-dir asks none: give one of them")}
-			}
-			if offline {
+			case offline && asks != "":
+				return usageError{fmt.Errorf("--%s asks a daemon and --data-dir asks none: give one of them", asks)}
+			case offline:
 				return storedStatus(c.OutOrStdout(), &o)
+			case c.Flags().Changed("address") && c.Flags().Changed("endpoint"):
+				return usageError{errors.New("--address and --endpoint both name the daemon: give one of them")}
 			}
-			return liveStatus(c.Context(), c.OutOrStdout(), &o)
+			return liveStatus(c, &o, connection)
 		},
 	}
-	c.Flags().StringVar(&o.address, "address", "http://127.0.0.1:9600", "the daemon's admin port: what it was given as --listen")
+	c.Flags().StringVar(&o.address, "address", "", "HOST:PORT of the daemon's admin port, another way to say --endpoint http://HOST:PORT")
 	c.Flags().StringVarP(&o.output, "output", "o", "text", "text or json (see docs/metrics.md, /status)")
 	c.Flags().StringVar(&o.dataDir, "data-dir", "", "show the ledger that is stored in this directory, without asking a daemon")
 	c.Flags().BoolVar(&o.all, "all", false, "show all nodes instead of this one")
@@ -103,28 +101,43 @@ func allStatus(c *cobra.Command, o *statusOptions, connection *ctl.Connection) e
 }
 
 // liveStatus asks a daemon.
-func liveStatus(ctx context.Context, w io.Writer, o *statusOptions) error {
-	base, err := adminURL(o.address)
+func liveStatus(c *cobra.Command, o *statusOptions, connection *ctl.Connection) error {
+	api, err := statusClient(c, o, connection)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	body, err := ask(ctx, base+"/status")
+	body, err := api.Status(c.Context())
+	if unreachable := new(client.UnreachableError); errors.As(err, &unreachable) {
+		return hintedError{fmt.Errorf("the daemon does not answer: %w", err), unreachable.Hint() + " What is stored is shown with --data-dir."}
+	}
 	if err != nil {
 		return err
 	}
 	var st admin.Status
 	if err := json.Unmarshal(body, &st); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", base, err)
+		return fmt.Errorf("reading the answer of %s: %w", api.Endpoint(), err)
 	}
 	if o.output == "json" {
-		_, err = w.Write(body)
+		_, err = c.OutOrStdout().Write(body)
 	} else {
-		err = printStatus(w, &st, time.Now())
+		err = printStatus(c.OutOrStdout(), &st, time.Now())
 	}
 	if err == nil && st.Status != "ok" {
 		err = failedError{}
 	}
 	return err
+}
+
+// statusClient asks what --address names, else what the other commands ask.
+func statusClient(c *cobra.Command, o *statusOptions, connection *ctl.Connection) (*client.Client, error) {
+	if o.address == "" {
+		return connection.StatusClient(c.ErrOrStderr())
+	}
+	base, err := adminURL(o.address)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return connection.At(c.ErrOrStderr(), base)
 }
 
 // adminURL makes a URL of what was given: HOST:PORT will do.
@@ -137,30 +150,6 @@ func adminURL(address string) (string, error) {
 		return "", fmt.Errorf("--address %q: want http://HOST:PORT", address)
 	}
 	return strings.TrimRight(u.String(), "/"), nil
-}
-
-func ask(ctx context.Context, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", url, err)
-	}
-	client := &http.Client{Transport: &http.Transport{}} // no proxy lies between us and the daemon
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, hintedError{fmt.Errorf("the daemon does not answer: %w", err),
-			"Does it run, and is that its admin port (--listen)? Give another one with --address, or see what is stored with --data-dir."}
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s: is that the admin port of an lbshipd of this version?", url, resp.Status)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxStatusBytes))
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer of %s: %w", url, err)
-	}
-	return body, nil
 }
 
 // storedStatus shows what a data directory holds.

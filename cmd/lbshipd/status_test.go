@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -165,7 +166,7 @@ func TestStatusOfADaemonThatDoesNotAnswer(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"--address", gone.URL}, exitFailed, "Give another one with --address"},
+		{[]string{"--address", gone.URL}, exitFailed, "name it with --endpoint. What is stored is shown with --data-dir"},
 		{[]string{"--address", other.URL}, exitFailed, "404"},
 		{[]string{"--address", "ftp://x"}, exitUsage, "want http://HOST:PORT"},
 		{[]string{"--address", "::"}, exitUsage, "want http://HOST:PORT"},
@@ -178,6 +179,35 @@ func TestStatusOfADaemonThatDoesNotAnswer(t *testing.T) {
 			t.Errorf("%v: exit code %d, want %d and %q: %s", c.args, code, c.code, c.says, out)
 		}
 	}
+}
+
+// Without a port, as with --listen off, and wherever the socket is.
+func TestStatusBySocket(t *testing.T) {
+	d := startDaemon(t)
+	close(d.dead)
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "admin.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: prometheus.NewRegistry(), Version: "by socket"})}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	d.await(t, "all to be well", func(code int, st *admin.Status) bool { return code == 0 && st.Targets[1].Rate > 0 })
+	check := func(what, says string, args ...string) {
+		t.Helper()
+		if code, out := lbshipd(append([]string{"status"}, args...)...); code != 0 || !strings.Contains(out, says) || !strings.Contains(out, "RATE") {
+			t.Errorf("%s: exit code %d: %s", what, code, out)
+		}
+	}
+	check("--endpoint", "by socket: ok", "--endpoint", "unix:"+socket)
+	t.Setenv("LBSHIPD_ENDPOINT", "unix:"+socket)
+	check("LBSHIPD_ENDPOINT", "by socket: ok")
+	check("--address is stronger", "lbshipd test: ok", "--address", d.url)
+	t.Setenv("LBSHIPD_ENDPOINT", "")
+	t.Setenv("STATE_DIRECTORY", dir)
+	check("the first socket that is there", "by socket: ok")
 }
 
 // What the columns cannot say is said below them.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/lbshipd/lbshipd/admin/client"
 )
@@ -22,6 +24,9 @@ const (
 	envEndpoint = "LBSHIPD_ENDPOINT"
 	envJWT      = "LBSHIPD_JWT"
 )
+
+// usualPort is the admin port of a daemon without --listen.
+const usualPort = "http://127.0.0.1:9600"
 
 // maxTokenFile bounds what is read as a token, in bytes.
 const maxTokenFile = 64 << 10
@@ -87,6 +92,28 @@ func (n *Connection) Changed(c *cobra.Command) (name string) {
 
 // Client returns what asks the daemon. Warnings go to stderr.
 func (n *Connection) Client(stderr io.Writer) (*client.Client, error) {
+	endpoint, looked := n.where()
+	return n.client(stderr, endpoint, looked)
+}
+
+// StatusClient is Client for what needs no token: it asks the admin port at its
+// usual place if no endpoint is given and there is no socket that we may use.
+func (n *Connection) StatusClient(stderr io.Writer) (*client.Client, error) {
+	endpoint, looked := n.where()
+	path, isSocket := strings.CutPrefix(endpoint, "unix:")
+	given := n.endpoint != "" || os.Getenv(envEndpoint) != ""
+	if !given && (looked != nil || isSocket && errors.Is(unix.Access(path, unix.W_OK), fs.ErrPermission)) {
+		endpoint, looked = usualPort, nil
+	}
+	return n.client(stderr, endpoint, looked)
+}
+
+// At returns what asks the admin port at address, whatever else is given.
+func (n *Connection) At(stderr io.Writer, address string) (*client.Client, error) {
+	return n.client(stderr, address, nil)
+}
+
+func (n *Connection) client(stderr io.Writer, endpoint string, looked []string) (*client.Client, error) {
 	token, err := n.token()
 	if err != nil {
 		return nil, err
@@ -94,7 +121,6 @@ func (n *Connection) Client(stderr io.Writer) (*client.Client, error) {
 	if n.timeout <= 0 {
 		return nil, usage("--timeout must be above 0")
 	}
-	endpoint, looked := n.where()
 	if token != "" && inClear(endpoint) {
 		fmt.Fprintf(stderr, "warning: the token is sent in the clear: ask %s by https:// instead\n", endpoint)
 	}
