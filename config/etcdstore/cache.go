@@ -19,11 +19,13 @@ import (
 // secrets are sealed there too. It is one JSON object and, on a line of its own,
 // the SHA-256 of it in hex.
 type cacheFile struct {
-	Format   int        `json:"format"`
-	Prefix   string     `json:"prefix"`
-	Cluster  uint64     `json:"cluster"`
-	Revision int64      `json:"revision"`
-	Keys     []cacheKey `json:"keys"`
+	Format   int    `json:"format"`
+	Prefix   string `json:"prefix"`
+	Cluster  uint64 `json:"cluster"`
+	Revision int64  `json:"revision"`
+	// Endpoints are those of that etcd, sorted.
+	Endpoints []string   `json:"endpoints,omitempty"`
+	Keys      []cacheKey `json:"keys"`
 }
 
 type cacheKey struct {
@@ -92,7 +94,7 @@ func (s *Store) keepCache(saves <-chan *snapshot) {
 }
 
 func (s *Store) writeCache(snap *snapshot) error {
-	data, err := encodeCache(snap, s.o.Prefix)
+	data, err := encodeCache(snap, s.o.Prefix, s.endpoints()...)
 	if err != nil {
 		return err
 	}
@@ -120,8 +122,8 @@ func (s *Store) writeCache(snap *snapshot) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func encodeCache(snap *snapshot, prefix string) ([]byte, error) {
-	c := cacheFile{Format: cacheFormat, Prefix: prefix, Cluster: snap.cluster, Revision: snap.revision}
+func encodeCache(snap *snapshot, prefix string, endpoints ...string) ([]byte, error) {
+	c := cacheFile{Format: cacheFormat, Prefix: prefix, Cluster: snap.cluster, Revision: snap.revision, Endpoints: endpoints}
 	for key, r := range snap.values {
 		c.Keys = append(c.Keys, cacheKey{key[len(prefix):], r.mod, r.ver, r.value})
 	}
@@ -168,7 +170,7 @@ func decodeCache(data []byte, prefix string) (*snapshot, error) {
 	if c.Prefix != prefix {
 		return nil, fmt.Errorf("it is of the prefix %q, not %q", c.Prefix, prefix)
 	}
-	snap := &snapshot{values: make(map[string]raw, len(c.Keys)), revision: c.Revision, cluster: c.Cluster}
+	snap := &snapshot{values: make(map[string]raw, len(c.Keys)), revision: c.Revision, cluster: c.Cluster, endpoints: c.Endpoints}
 	for _, k := range c.Keys {
 		snap.values[prefix+k.Key] = raw{k.Value, k.Mod, k.Ver}
 	}

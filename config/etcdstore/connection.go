@@ -40,6 +40,7 @@ type connection struct {
 	ctx      context.Context // ends with the Store
 	tls      *reloadedTLS    // nil: without
 	password *filetext.File  // nil: it does not come from a file
+	dialed   chan struct{}   // holds a token once a member was connected to
 
 	mu      sync.Mutex // guards what follows
 	client  *clientv3.Client
@@ -50,7 +51,7 @@ type connection struct {
 }
 
 func newConnection(ctx context.Context, o *Options) (*connection, error) {
-	c := &connection{o: o, ctx: ctx}
+	c := &connection{o: o, ctx: ctx, dialed: make(chan struct{}, 1)}
 	secure, err := checkEndpoints(o)
 	if err != nil {
 		return nil, err
@@ -228,6 +229,12 @@ func (c *connection) dial(ctx context.Context, address string) (net.Conn, error)
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil || c.tls == nil {
 		c.note(err)
+	}
+	if err == nil {
+		select {
+		case c.dialed <- struct{}{}:
+		default:
+		}
 	}
 	return conn, err
 }

@@ -23,6 +23,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -90,6 +91,7 @@ type Store struct {
 	decoded memo
 	reports reports
 	reach   reach
+	known   atomic.Int64 // generation of what Watch makes Events of
 }
 
 var (

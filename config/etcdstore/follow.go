@@ -35,6 +35,8 @@ const (
 	retryFirst, retryMost = 200 * time.Millisecond, 5 * time.Second
 	// steady is how long a watch must have stood for the next failure to be a new one.
 	steady = 10 * time.Second
+	// compareAfter is how long after a connection was made all is compared, about.
+	compareAfter = 5 * time.Second
 	// verifyTries is after how many looks without an answer everything is listed again.
 	verifyTries = 3
 	// lookAgain is when something that seems to be missed is looked for again, doubtMost
@@ -101,7 +103,7 @@ func (f *follower) round(ctx context.Context) error {
 	}
 	verify := time.NewTimer(f.s.soon(f.s.o.VerifyEvery))
 	defer verify.Stop()
-	unanswered, doubt := 0, doubt{}
+	unanswered, doubt, redialed := 0, doubt{}, false
 	for {
 		var err error
 		select {
@@ -114,14 +116,25 @@ func (f *follower) round(ctx context.Context) error {
 			err = f.take(ctx, &res)
 		case <-f.relist:
 			err = begin()
+		case <-f.s.conn.dialed:
+			// The client goes on with the watch where it was, whatever it has met: an etcd that was
+			// restored meanwhile counts the same revisions once more, and no look tells.
+			if !redialed {
+				redialed = true
+				verify.Reset(f.s.soon(min(compareAfter, f.s.o.VerifyEvery)))
+			}
 		case <-verify.C:
-			if err = f.verify(ctx); err == nil {
-				unanswered, doubt.looks = 0, 0
-			} else if errors.As(err, new(missedError)) && doubt.again(f.snap.revision) {
+			look := f.verify
+			if redialed {
+				look = f.compare
+			}
+			if err = look(ctx); err == nil {
+				unanswered, doubt.looks, redialed = 0, 0, false
+			} else if !redialed && errors.As(err, new(missedError)) && doubt.again(f.snap.revision) {
 				err = nil
 			} else if errors.As(err, new(missedError)) {
 				f.s.log.Info("the configuration in etcd is listed again", "reason", err)
-				err = begin()
+				redialed, err = false, begin()
 			} else if unanswered++; unanswered < verifyTries {
 				err = nil
 			}
@@ -246,6 +259,20 @@ func (f *follower) verify(ctx context.Context) error {
 		return missedError{fmt.Sprintf("etcd holds %d keys, the watch has told of %d", res.Count, len(f.snap.values))}
 	case len(res.Kvs) > 0:
 		return missedError{"etcd holds newer keys than the watch has told of"}
+	}
+	return nil
+}
+
+// compare is verify that reads it all.
+func (f *follower) compare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, f.s.o.Timeout)
+	defer cancel()
+	snap, err := f.s.list(ctx)
+	switch {
+	case err != nil:
+		return err
+	case snap.revision < f.snap.revision || !sameValues(snap, f.snap):
+		return missedError{"etcd holds other keys than the watch has told of"}
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ type entry struct {
 	Write    string          `json:"write"` // tells this write from all others
 	Revision config.Revision `json:"revision"`
 	Before   []before        `json:"before"`
+	// Follows is the generation before; one less, but for writes that were lost.
+	Follows int64 `json:"follows"`
 }
 
 // before is what one object's key held before the write: the value as it was,
@@ -70,6 +72,11 @@ func (b *before) get() ([]byte, bool) {
 		return []byte(*b.Value), true
 	}
 	return b.Bytes, len(b.Bytes) > 0
+}
+
+// follows reports whether the entry of the write id came right behind another one.
+func (e *entry) follows(before, id int64) bool {
+	return id == before+1 || e != nil && e.Follows == before && before > 0
 }
 
 func (e *entry) encode() ([]byte, error) {
@@ -185,7 +192,7 @@ func (s *Store) undo(all map[int64]*entry, ids []int64, id int64) ([]config.Chan
 	was := map[[2]string]before{}
 	for i, next := range ids {
 		e := all[next]
-		if i > 0 && ids[i-1] != next+1 || next > id && e == nil {
+		if i > 0 && !all[ids[i-1]].follows(next, ids[i-1]) || next > id && e == nil {
 			return nil, fmt.Errorf("rolling back to revision %d: the history is damaged at revision %d", id, next)
 		}
 		if next == id {

@@ -29,11 +29,13 @@ type snapshot struct {
 	values   map[string]raw
 	revision int64
 	cluster  uint64
+	// endpoints of the etcd that it is of, only if it comes from a cache.
+	endpoints []string
 }
 
 // clone copies a snapshot; values are never changed.
 func (n *snapshot) clone() *snapshot {
-	return &snapshot{maps.Clone(n.values), n.revision, n.cluster}
+	return &snapshot{values: maps.Clone(n.values), revision: n.revision, cluster: n.cluster}
 }
 
 // generation is how many writes there were.

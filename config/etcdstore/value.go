@@ -49,6 +49,12 @@ type raw struct {
 	ver   int64 // etcd's version of it: 1 when it was created
 }
 
+// same compares values too: an etcd that was restored or replaced counts the same
+// revisions once more.
+func (r raw) same(o raw) bool {
+	return r.mod == o.mod && r.ver == o.ver && bytes.Equal(r.value, o.value)
+}
+
 // open takes an envelope apart. An object by itself gets an empty one.
 func (r raw) open() (envelope, error) {
 	if len(r.value) > maxValue {
@@ -186,7 +192,7 @@ type memo struct {
 }
 
 type remembered struct {
-	mod    int64
+	of     raw
 	stored config.Stored
 }
 
@@ -213,8 +219,8 @@ func (s *Store) objects(snap *snapshot) []config.Stored {
 			continue
 		}
 		m, known := s.decoded.byKey[key]
-		if !known || m.mod != r.mod {
-			m = remembered{r.mod, s.stored(kind, name, r)}
+		if !known || !m.of.same(r) {
+			m = remembered{r, s.stored(kind, name, r)}
 		}
 		next[key] = m
 		all = append(all, m.stored)

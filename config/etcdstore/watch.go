@@ -55,9 +55,13 @@ type loop struct {
 	snap    *snapshot        // what is known; nil: nothing yet
 	cached  bool             // it comes from the cache file
 	err     error            // why etcd is not read; nil if it is, or nothing was heard yet
+	kept    *snapshot        // what the cache file held at the start
+	keptErr error            // why it holds nothing of use
+	held    error            // why what etcd holds is not taken; nil if it is
 	files   map[string]stamp // of the files that objects name, as they were read
 	keys    int              // how often the cluster keys had changed
 	pending *config.Event    // what the receiver has not taken yet
+	then    *config.Event    // what is to follow upon pending
 	sent    *config.Event    // the last Event that was made
 	answer  bool             // a Reload waits for its Event
 	late    bool             // etcd did not answer it in time
@@ -68,7 +72,10 @@ func (l *loop) run(ctx context.Context, out chan<- config.Event) {
 	defer look.Stop()
 	late := time.NewTimer(l.s.o.StartWait)
 	defer late.Stop()
+	remind := time.NewTicker(l.s.o.VerifyEvery)
+	defer remind.Stop()
 	var answerBy <-chan time.Time
+	l.kept, l.keptErr = l.s.readCache()
 	for {
 		var offer chan<- config.Event
 		var event config.Event
@@ -79,7 +86,7 @@ func (l *loop) run(ctx context.Context, out chan<- config.Event) {
 		case <-ctx.Done():
 			return
 		case offer <- event:
-			l.pending = nil
+			l.pending, l.then = l.then, nil
 		case u := <-l.updates:
 			l.take(u)
 		case <-late.C:
@@ -87,6 +94,10 @@ func (l *loop) run(ctx context.Context, out chan<- config.Event) {
 		case <-look.C:
 			if l.snap != nil && l.sent != nil && (l.keysChanged() || l.filesChanged()) {
 				l.send()
+			}
+		case <-remind.C:
+			if l.held != nil {
+				l.s.log.Error("what etcd holds is not taken", "error", l.held)
 			}
 		case <-l.s.reload:
 			l.answer = true
@@ -122,15 +133,63 @@ func (l *loop) take(u update) {
 		}
 		return
 	}
-	news := l.sent == nil || l.sent.Err != nil || l.sent.Cached || l.answer || !sameObjects(l.s, l.snap, u.snap)
+	if known := l.before(u.snap); l.held == nil || !l.answer {
+		if held := l.s.behind(known, u.snap); held != nil {
+			l.hold(known, held)
+			return
+		}
+	}
+	news := l.held != nil || l.sent == nil || l.sent.Err != nil || l.sent.Cached || l.answer || !sameObjects(l.s, l.snap, u.snap)
 	changed := l.snap == nil || !sameValues(l.snap, u.snap)
-	l.snap, l.cached, l.err = u.snap, false, nil
+	l.know(u.snap, false)
+	l.err, l.held = nil, nil
 	if changed {
 		l.save()
 	}
 	if news {
 		l.send()
 	}
+}
+
+// before is what a listing follows upon: what was listed before, or what is in the cache; nil: nothing.
+func (l *loop) before(now *snapshot) *snapshot {
+	if l.snap == nil && l.kept != nil && l.s.comparable(l.kept, now) {
+		return l.kept
+	}
+	return l.snap
+}
+
+// know makes a snapshot the one that Events are made of.
+func (l *loop) know(snap *snapshot, cached bool) {
+	l.snap, l.cached = snap, cached
+	count, _, _ := snap.generation(l.s)
+	l.s.known.Store(count)
+}
+
+// hold keeps what was known, because of what etcd holds now.
+func (l *loop) hold(known *snapshot, why error) {
+	news := l.held == nil || l.held.Error() != why.Error()
+	begin := l.snap == nil
+	l.err, l.held = nil, why
+	switch {
+	case begin:
+		l.know(known, true)
+		l.send()
+	case news || l.answer:
+		l.refuse()
+	}
+}
+
+// refuse makes it the next Event that what etcd holds is not taken, behind one that waits.
+func (l *loop) refuse() {
+	event := config.Event{Err: l.held, Reloaded: l.answer}
+	l.answer = false
+	if l.pending == nil || l.pending.Config == nil {
+		event.Reloaded = event.Reloaded || l.pending != nil && l.pending.Reloaded
+		l.pending = &event
+		return
+	}
+	l.then = &event
 }
 
 // save hands the snapshot to the cache, in place of one that is still waiting.
@@ -148,7 +207,7 @@ func sameValues(a, b *snapshot) bool {
 		return false
 	}
 	for key, r := range a.values {
-		if other, ok := b.values[key]; !ok || other.mod != r.mod || other.ver != r.ver {
+		if other, ok := b.values[key]; !ok || !other.same(r) {
 			return false
 		}
 	}
@@ -174,9 +233,8 @@ func (l *loop) startWithout() {
 	if l.sent != nil {
 		return
 	}
-	snap, err := l.s.readCache()
-	if err == nil {
-		l.snap, l.cached = snap, true
+	if err := l.keptErr; err == nil {
+		l.know(l.kept, true)
 		l.s.log.Warn("etcd cannot be reached; what it held last is used", "error", l.unavailable(), "file", l.s.o.CacheFile)
 	} else {
 		l.err = fmt.Errorf("%w; and %w", l.unavailable(), err)
@@ -198,12 +256,15 @@ func (l *loop) send() {
 	if l.snap != nil {
 		l.keys = l.s.keyChanges()
 		event, l.files = l.s.event(l.snap)
-		event.Cached = l.cached || l.err != nil || l.late
+		event.Cached = l.cached || l.err != nil || l.late || l.held != nil
 	} else {
 		event.Err = l.unavailable()
 	}
 	event.Reloaded = l.answer || l.pending != nil && l.pending.Reloaded
-	l.pending, l.sent, l.answer, l.late = &event, &event, false, false
+	l.pending, l.then, l.sent, l.answer, l.late = &event, nil, &event, false, false
+	if l.held != nil {
+		l.refuse()
+	}
 }
 
 // event makes a configuration of all objects that can be used, and says as

@@ -132,7 +132,8 @@ func (s *Store) plan(snap *snapshot, changes []config.Change, o config.WriteOpti
 	if a.written.Revision.Changes == nil {
 		a.written.Revision.Changes = []config.RevisionChange{}
 	}
-	if len(effective) == 0 {
+	count, _, err := snap.generation(s)
+	if len(effective) == 0 && (err != nil || !s.confirms(count)) {
 		return a, nil, nil
 	}
 	txn, err := s.transaction(snap, a, o)
@@ -169,12 +170,16 @@ func (s *Store) transaction(snap *snapshot, a *attempt, o config.WriteOptions) (
 	if err != nil {
 		return nil, err
 	}
-	a.generation = count + 1
+	if a.generation = count + 1; s.confirms(count) {
+		// So that no node takes it for less than it knows.
+		a.generation = s.known.Load() + 1
+		a.written.Warnings = append(a.written.Warnings, config.Problem{Message: fmt.Sprintf("etcd had lost writes (it has seen %d of %d): all nodes take now what it holds", count, s.known.Load())})
+	}
 	a.written.Revision.ID = a.generation
 	txn := &transaction{}
 	txn.same(s.generationKey(), mod)
 	txn.put(s.generationKey(), strconv.AppendInt(nil, a.generation, 10))
-	e := entry{Format: valueFormat, Write: a.id, Revision: a.written.Revision}
+	e := entry{Format: valueFormat, Write: a.id, Revision: a.written.Revision, Follows: count}
 	for _, c := range a.effective {
 		key := s.objectKey(c.Kind, c.Name)
 		old := snap.values[key] // mod 0 if there is none

@@ -254,6 +254,18 @@ func (e *Etcd) KillAll() {
 	}
 }
 
+// Wipe ends all members and deletes their data: Restart makes an etcd that knows
+// nothing, under the same names.
+func (e *Etcd) Wipe() {
+	e.tb.Helper()
+	e.KillAll()
+	for _, m := range e.members {
+		if err := os.RemoveAll(filepath.Join(m.dir, "data")); err != nil {
+			e.tb.Fatalf("wiping etcd: %v", err)
+		}
+	}
+}
+
 // Restart starts the members that were killed again, with the same data and
 // ports, and waits until they are ready.
 func (e *Etcd) Restart() {
