@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +34,11 @@ type reports struct {
 	due     time.Time  // when the next one is written in any case
 	skipped config.Collector
 	alive   *alive // nil: nothing was reported yet
+	twin    bool   // when the last report was written, the node was kept alive by another daemon
 }
+
+// stateDuplicate is the state of a node whose name two daemons have.
+const stateDuplicate = "duplicate"
 
 // Report writes the node's report, if something that matters has changed since the
 // last one, or that is a minute old. Its first call makes the node be seen as alive
@@ -51,6 +56,13 @@ func (s *Store) Report(ctx context.Context, c config.Collector) error {
 	}
 	c.ExporterSendFailedDelta += r.skipped.ExporterSendFailedDelta
 	c.LokiDroppedEntriesDelta += r.skipped.LokiDroppedEntriesDelta
+	if r.twin {
+		c.UnhealthyComponents = append(slices.Clone(c.UnhealthyComponents), config.UnhealthyComponent{LocalID: "node", Name: c.ID, State: stateDuplicate,
+			Message: "another daemon has the same node name, and their reports replace each other: give each its own (--node-name)", UpdatedTime: time.Now().UTC()})
+		if c.PipelineHealth == config.HealthHealthy {
+			c.PipelineHealth = config.HealthDegraded
+		}
+	}
 	matters, err := whatMatters(c)
 	if err != nil {
 		return fmt.Errorf("reporting to etcd: %w", err)
@@ -59,36 +71,46 @@ func (s *Store) Report(ctx context.Context, c config.Collector) error {
 		r.skipped = c
 		return nil
 	}
-	if err := s.putReport(ctx, c, r.alive.lease()); err != nil {
+	twin, err := s.putReport(ctx, c, r.alive)
+	if err != nil {
 		return err // what the caller has counted is in its next report again
+	}
+	if r.twin = twin; twin {
+		s.log.Warn("another daemon reports under the name of this node: give each its own (--node-name)", "node", c.ID)
 	}
 	r.matters, r.due, r.skipped = matters, time.Now().Add(s.soon(s.o.ReportEvery)), config.Collector{}
 	return nil
 }
 
-func (s *Store) putReport(ctx context.Context, c config.Collector, lease clientv3.LeaseID) error {
+// putReport also reports whether it was another daemon that kept the node alive until now.
+func (s *Store) putReport(ctx context.Context, c config.Collector, a *alive) (twin bool, err error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
 	value, err := json.Marshal(report{Format: valueFormat, Written: time.Now().UTC(), Collector: c})
 	if err != nil {
-		return fmt.Errorf("reporting to etcd: %w", err)
+		return false, fmt.Errorf("reporting to etcd: %w", err)
 	}
 	client, err := s.conn.get(ctx)
 	if err != nil {
-		return s.unavailable(err)
+		return false, s.unavailable(err)
 	}
 	put := clientv3.OpPut(s.key("collectors", c.ID), string(value))
-	if lease != clientv3.NoLease {
-		// Somebody may have deleted it: then it is written again.
-		alive := s.key("alive", c.ID)
-		_, err = client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(alive), "=", lease)).Then(put).
-			Else(put, clientv3.OpPut(alive, "", clientv3.WithLease(lease))).Commit()
+	if lease, key := a.lease(), s.key("alive", c.ID); lease != clientv3.NoLease {
+		// Somebody may have deleted it, or have it for another daemon: then it is written again.
+		res, err := client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(key), "=", lease)).Then(put).
+			Else(clientv3.OpGet(key), put, clientv3.OpPut(key, "", clientv3.WithLease(lease))).Commit()
+		switch {
+		case err == nil && res.Succeeded:
+			return false, nil
+		case err == nil:
+			return len(res.Responses[0].GetResponseRange().Kvs) > 0 && a.lease() == lease, nil
+		}
 		if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			return s.reportError(err)
+			return false, s.reportError(err)
 		}
 	}
 	_, err = client.Do(ctx, put)
-	return s.reportError(err)
+	return false, s.reportError(err)
 }
 
 func (s *Store) reportError(err error) error {

@@ -152,3 +152,31 @@ func TestLeaseIsTakenAnew(t *testing.T) {
 		return r.collector(s, "n1").AlloyStatus == config.AlloyOnline
 	})
 }
+
+// Two daemons that have one name are told of each other, and one that takes over from one that ended is not.
+func TestTwoDaemonsWithOneName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.o.ReportEvery = time.Nanosecond // each one is due
+	one, two := r.open(), r.open()
+	twins := func() bool {
+		for _, u := range r.collector(one, "n1").UnhealthyComponents {
+			if u.State == stateDuplicate {
+				return true
+			}
+		}
+		return false
+	}
+	report := func(s *Store) { r.report(s, config.Collector{ID: "n1", PipelineHealth: config.HealthHealthy}) }
+	for range 5 {
+		if report(one); twins() {
+			t.Fatal("one daemon is taken for two")
+		}
+	}
+	eventually(t, "two daemons are seen", func() bool { report(two); report(one); return twins() })
+	if got := r.collector(one, "n1").PipelineHealth; got != config.HealthDegraded {
+		t.Errorf("health %s", got)
+	}
+	two.Close()
+	eventually(t, "one daemon is left", func() bool { report(one); return !twins() })
+}
