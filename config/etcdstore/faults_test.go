@@ -312,3 +312,26 @@ func TestCacheIsKeptCurrent(t *testing.T) {
 		t.Errorf("without a place for the cache: %+v", e)
 	}
 }
+
+// An etcd whose quota is used up says so to whoever writes, and reading, watching and starting go on.
+func TestSpaceIsUsedUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testbed.StartEtcd(t, testbed.EtcdOptions{Args: []string{"--quota-backend-bytes=1000000"}}))
+	s := r.open()
+	w := r.watch(s)
+	r.write(s, source(t, "a", ""))
+	w.want("a")
+	for {
+		if _, err := r.etcd.Client().Put(r.ctx(), "/junk", strings.Repeat("x", 200_000)); err != nil {
+			break
+		}
+	}
+	_, err := s.Write(r.ctx(), []config.Change{source(t, "b", "")}, me)
+	if wantError(t, err, config.ErrReadOnly); !strings.Contains(err.Error(), "space") {
+		t.Errorf("%v", err)
+	}
+	r.find(s, config.KindSource, "a")
+	if e := r.watch(r.open()).next(); names(e) != "a" || e.Cached {
+		t.Errorf("a start: %s, %v", names(e), e.Cached)
+	}
+}

@@ -257,7 +257,7 @@ func (s *Store) judge(err error) (outcome, error) {
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
 		return refused, config.Problems{{Message: "this is too much for this etcd to be written at once (its limits are set lower than the default): " + err.Error()}}
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return refused, fmt.Errorf("%w: etcd takes no more: %w", config.ErrUnavailable, err)
+		return refused, fmt.Errorf("%w now: etcd has used up its space and takes no writes until it is compacted and defragmented, and its alarm disarmed: %w", config.ErrReadOnly, err)
 	}
 	code := status.Code(err)
 	var known rpctypes.EtcdError
