@@ -77,6 +77,16 @@ func TestNodesShipWhateverBecomesOfEtcd(t *testing.T) {
 	s.goOn(t)
 	c.etcd.Restart()
 
+	// A member that hangs: its connections stay, and nothing is answered.
+	hash = now()
+	leader = c.etcd.Leader()
+	c.etcd.Pause(leader)
+	paused := time.Now()
+	at = s.write(t, map[string]string{"step": "leader-paused"})
+	t.Logf("figure: etcd's leader hangs, next write answered after: %d ms", at.Sub(paused).Milliseconds())
+	c.etcd.Resume(leader)
+	s.agreed(t, hash, at)
+
 	// A node that sees nothing while changes are made and compacted away.
 	far.cut()
 	awaitRemote(t, s.nodes[2], "REMOTECFG_DOWN")

@@ -183,5 +183,8 @@ func TestTheFileIsEditedWhileItRuns(t *testing.T) {
 		t.Errorf("comments are gone:\n%s", text)
 	}
 	total := load.stop()
-	await(t, "every info line", func() bool { _, ok := loki.since("alone", time.Time{}, false); return ok && loki.missingInfo("alone", total) == 0 })
+	await(t, "every info line", func() bool {
+		_, ok := loki.since("alone", time.Time{}, false)
+		return ok && loki.missingInfo("alone", total) == 0
+	})
 }
