@@ -163,7 +163,6 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	}
 	d.admin = admin
 	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
-	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log, Node: collector.Node{Node: d.node, Version: ownVersion()}})
 	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log,
 		Node: collector.Node{Node: node, Version: ownVersion()}})
 	admin.serve(d.handler(registry, verifier), log)
