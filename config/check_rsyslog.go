@@ -86,6 +86,8 @@ func (k *checker) rsyslog(p path, r *RsyslogTarget) {
 func (k *checker) addresses(p path, r *RsyslogTarget) {
 	place := p.dot("addresses")
 	switch {
+	case k.c.doc.isBad(place):
+		return // there are some, and what is wrong with them is said
 	case len(r.Addresses) == 0:
 		k.hostPort(p.dot("address"), r.Address)
 		return

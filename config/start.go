@@ -13,7 +13,10 @@ func (k *checker) startAt(p path, text string) {
 	if text == "" || text == StartAtBeginning || text == StartAtNow {
 		return
 	}
-	if _, ok := ParseStartTime(text); ok {
+	if at, ok := ParseStartTime(text); ok {
+		if time.Now().Before(at) {
+			k.warn(p, "%s is in the future: that is the same as now", text)
+		}
 		return
 	}
 	if text[0] >= '0' && text[0] <= '9' {
