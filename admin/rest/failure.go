@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -147,6 +148,8 @@ func details(problems config.Problems) []Detail {
 		d := Detail{Object: p.Object, Field: p.Field, Message: p.Message}
 		if p.File == yamlBody && p.Line > 0 {
 			d.Message += fmt.Sprintf(" (line %d)", p.Line)
+		} else if filepath.IsAbs(p.File) && p.Line > 0 { // what the node has, not what was sent
+			d.Message += fmt.Sprintf(" (%s:%d)", p.File, p.Line)
 		}
 		out = append(out, d)
 	}

@@ -312,3 +312,23 @@ func TestRejected(t *testing.T) {
 		t.Errorf("still rejected: %s", a.body)
 	}
 }
+
+// A file that somebody has broken by hand: which one it is, and where.
+func TestBrokenFileIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lbshipd.yaml")
+	if err := os.WriteFile(path, []byte("sources: []\ntargets: [\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := newRig(t, func(o *rest.Options) {
+		store, err := filestore.Open(path, o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Store = store
+	})
+	for _, r := range []request{{method: "GET", path: "/sources"}, {method: "POST", path: "/sources", body: `{"name": "a", "journald": {}}`}} {
+		if got := g.must(400, r); !strings.Contains(got.body, "("+path+":") {
+			t.Errorf("%s: %s", r.method, got.body)
+		}
+	}
+}
