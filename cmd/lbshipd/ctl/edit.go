@@ -92,6 +92,7 @@ type editing struct {
 	how       client.Write
 	dir, path string // 0700, 0600
 	worth     bool   // the text holds what is nowhere else
+	refused   bool   // the text was not valid
 }
 
 // header stands above the text.
@@ -116,7 +117,8 @@ func (s *editing) loop() error {
 			return err
 		}
 		s.worth = true
-		if !changed && notes != "" {
+		// A program in an editor's place may change the notes alone, again and again.
+		if notes != "" && (!changed || s.refused && bytes.Equal(saved, text)) {
 			return fmt.Errorf("%s is not changed: given up", s.ref)
 		}
 		if len(bytes.TrimSpace(saved)) == 0 {
@@ -134,6 +136,7 @@ func (s *editing) loop() error {
 
 // write stores the text. If that has to be edited again, notes say why.
 func (s *editing) write(text []byte) (notes string, err error) {
+	s.refused = true
 	draft, err := config.Decode(s.ref.kind, s.ref.name+".yaml", text)
 	if err != nil {
 		return err.Error(), nil
@@ -145,6 +148,7 @@ func (s *editing) write(text []byte) (notes string, err error) {
 	now, err := s.api.Replace(s.c.Context(), s.ref.kind, s.ref.name, draft.Given, s.how)
 	switch {
 	case client.Stale(err):
+		s.refused = false
 		return s.stale(s.c.Context())
 	case client.Invalid(err):
 		return err.Error(), nil

@@ -164,6 +164,13 @@ func TestEditKeepsWhatIsGivenUp(t *testing.T) {
 		t.Error(text)
 	}
 
+	// As sed would, in the notes too.
+	dir = editor(t, `sed -i 's/^name: loki/nome: loki/; s/name/nome/' "$f"`, `sed -i 's/"name"/"nome"/' "$f"`, `sed -i 's/"name"/"nome"/' "$f"`)
+	wantFailure(t, g.run("edit", "target", "loki"), 1, "given up")
+	if runs(t, dir) != "2" {
+		t.Errorf("%s runs of an editor that changes the notes alone", runs(t, dir))
+	}
+
 	editor(t, "exit 1")
 	wantFailure(t, g.run("edit", "target", "loki"), 1, "ended with an error", "VISUAL or EDITOR")
 	nothingLeft(t)
