@@ -107,6 +107,10 @@ func (c *Client) refused(r *call, resp *http.Response, body []byte) error {
 	if err := json.Unmarshal(body, e); err != nil || e.Message == "" {
 		// No lbshipd speaks so: what it was is not to be shown at length.
 		*e = Error{Status: resp.StatusCode, Message: fmt.Sprintf("%s answers %s %s with %s", c.Endpoint(), r.method, r.url(), resp.Status)}
+		if e.Status == http.StatusBadRequest && strings.HasPrefix(c.base, "http://") && strings.Contains(string(body), "HTTPS server") {
+			e.hint = "It speaks TLS: ask it by https://."
+			return e
+		}
 		if e.Status == http.StatusNotFound || e.Status/100 == 3 {
 			e.hint = "Is that the admin port or socket of an lbshipd of this version? Give another one with --endpoint."
 			return e

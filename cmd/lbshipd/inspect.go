@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -25,7 +29,7 @@ func newInspect() *cobra.Command {
 }
 
 func newInspectPositions() *cobra.Command {
-	var dir string
+	var dir, output string
 	c := &cobra.Command{
 		Use:   "positions",
 		Short: "Print how far each target has answered for each input",
@@ -33,6 +37,9 @@ func newInspectPositions() *cobra.Command {
 which a restart goes on. The daemon may be running; its file is only read.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if output != "text" && output != "json" {
+				return usageError{fmt.Errorf("-o %q: want text or json", output)}
+			}
 			entries, err := positions.ReadDir(dir)
 			if errors.Is(err, os.ErrNotExist) {
 				return fmt.Errorf("%s holds no positions: has lbshipd run with --data-dir %s?", filepath.Clean(dir), dir)
@@ -43,21 +50,37 @@ which a restart goes on. The daemon may be running; its file is only read.`,
 			if err != nil {
 				return err
 			}
+			// Without an input it is the mark that a source was seen.
+			entries = slices.DeleteFunc(entries, func(e positions.Entry) bool { return e.Input == "" })
+			if output == "json" {
+				return positionsAsJSON(c.OutOrStdout(), entries)
+			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "SOURCE\tTARGET\tUPDATED\tINPUT\tPOSITION")
 			for _, e := range entries {
-				if e.Input == "" {
-					continue // the mark that a source was seen
-				}
-				pos := string(e.Position)
-				if pos == "" {
-					pos = "(beginning)"
-				}
+				pos := cmp.Or(string(e.Position), "(beginning)")
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Source, e.Target, time.Unix(e.Updated, 0).UTC().Format(time.RFC3339), e.Input, pos)
 			}
 			return w.Flush()
 		},
 	}
+	c.Flags().StringVarP(&output, "output", "o", "text", "text, or json: one object a line; an empty position is the beginning")
 	dataDirFlag(c, &dir)
 	return c
+}
+
+func positionsAsJSON(w io.Writer, entries []positions.Entry) error {
+	out := json.NewEncoder(w)
+	for _, e := range entries {
+		if err := out.Encode(struct {
+			Source   string    `json:"source"`
+			Target   string    `json:"target"`
+			Updated  time.Time `json:"updated"`
+			Input    string    `json:"input"`
+			Position string    `json:"position"`
+		}{e.Source, e.Target, time.Unix(e.Updated, 0).UTC(), e.Input, string(e.Position)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

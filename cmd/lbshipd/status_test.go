@@ -150,6 +150,15 @@ func TestStatusShowsTheLedgerAndWhatIsWrong(t *testing.T) {
 	if want := "app dead 30 20 10 0 0 0 -"; code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
 		t.Errorf("stored: exit code %d, want %q:\n%s", code, want, out)
 	}
+	type position struct{ Source, Target, Input, Position string }
+	var at position
+	if code, out := lbshipd("inspect", "positions", "--data-dir", d.dir, "-o", "json"); code != 0 || strings.Count(out, "\n") != 2 || json.Unmarshal([]byte(strings.SplitN(out, "\n", 2)[0]), &at) != nil ||
+		at.Source != "app" || at.Target != "dead" || at.Input == "" || at.Position == "" {
+		t.Errorf("positions: exit code %d: %s", code, out)
+	}
+	if code, out := lbshipd("inspect", "positions", "--data-dir", d.dir, "-o", "yaml"); code != exitUsage {
+		t.Errorf("positions: exit code %d: %s", code, out)
+	}
 	var stored struct{ Ledger []admin.LedgerStatus }
 	if code, out := lbshipd("status", "--data-dir", d.dir, "-o", "json"); code != 0 || json.Unmarshal([]byte(out), &stored) != nil || len(stored.Ledger) != 2 {
 		t.Errorf("stored: exit code %d: %s", code, out)
