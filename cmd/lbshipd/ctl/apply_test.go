@@ -140,7 +140,7 @@ func TestHistoryAndRollback(t *testing.T) {
 	g.must("rollback", "1")
 	g.wantGiven(config.KindSource, "app", `{"name":"app","journald":{}}`)
 	g.fails(1, []string{"99 is not known", "lbshipd history"}, "history", "99")
-	g.fails(1, []string{"99 is not known"}, "rollback", "99")
+	g.fails(1, []string{"99 is not known", "lbshipd history lists"}, "rollback", "99")
 	g.fails(2, []string{"no ID"}, "rollback", "last")
 	g.fails(2, []string{"takes one ID"}, "rollback")
 }

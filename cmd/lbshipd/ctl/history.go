@@ -169,6 +169,9 @@ lists. That is a change of its own, which can be rolled back as well.`,
 			return err
 		}
 		done, err := api.Rollback(c.Context(), id, r.how)
+		if client.NotFound(err) {
+			return hinted{fmt.Errorf("change %d is not known, or not any more", id), "lbshipd history lists those that are."}
+		}
 		if err != nil {
 			return err
 		}
