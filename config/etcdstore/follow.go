@@ -130,7 +130,7 @@ func (f *follower) round(ctx context.Context) error {
 			}
 			if err = look(ctx); err == nil {
 				unanswered, doubt.looks, redialed = 0, 0, false
-			} else if !redialed && errors.As(err, new(missedError)) && doubt.again(f.snap.revision) {
+			} else if errors.As(err, new(missedError)) && doubt.again(f.snap.revision) {
 				err = nil
 			} else if errors.As(err, new(missedError)) {
 				f.s.log.Info("the configuration in etcd is listed again", "reason", err)
