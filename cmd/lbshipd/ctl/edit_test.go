@@ -99,11 +99,11 @@ func newEdited(t *testing.T) *rig {
 func TestEdit(t *testing.T) {
 	g := newEdited(t)
 	// As editors do, the file is written anew, readable by all.
-	dir := editor(t, `sed 's/3100/3200/' "$f" > new; chmod 644 new; mv new "$f"`)
+	dir := editor(t, `sed 's,3100,&/push,' "$f" > new; chmod 644 new; mv new "$f"`)
 	if out := g.must("edit", "target", "loki"); out != "target/loki updated\n" {
 		t.Error(out)
 	}
-	g.wantGiven(config.KindTarget, "loki", `{"name":"loki","loki":{"url":"http://localhost:3200","bearerToken":"s3cret"}}`)
+	g.wantGiven(config.KindTarget, "loki", `{"name":"loki","loki":{"url":"http://localhost:3100/push","bearerToken":"s3cret"}}`)
 	want := fmt.Sprintf(header, "target/loki") + "\nname: loki\nloki:\n  url: http://localhost:3100\n  bearerToken: (hidden)\n"
 	if text := seen(t, dir, 1); text != want {
 		t.Errorf("the editor was given\n%s\nwant\n%s", text, want)
@@ -191,11 +191,11 @@ func TestEditKeepsWhatIsGivenUp(t *testing.T) {
 // The store goes away while one writes: what was written is kept.
 func TestEditKeepsWhatCannotBeStored(t *testing.T) {
 	g := newEdited(t)
-	editor(t, `sed -i s/3100/3200/ "$f"`)
+	editor(t, `sed -i s,3100,3100/push, "$f"`)
 	g.store.err = config.ErrUnavailable
 	r := g.run("edit", "target", "loki")
 	wantFailure(t, r, 1, "cannot be reached")
-	if text := kept(t, r.err); !strings.Contains(text, "3200") {
+	if text := kept(t, r.err); !strings.Contains(text, "/push") {
 		t.Error(text)
 	}
 }
@@ -204,13 +204,13 @@ func TestEditKeepsWhatCannotBeStored(t *testing.T) {
 func TestEditOfWhatIsChangedMeanwhile(t *testing.T) {
 	g := newEdited(t)
 	g.store.before = func() { g.must("update", "target", "loki", "--queue-bytes", "32MiB") }
-	dir := editor(t, `sed -i s/3100/3200/ "$f"`, `sed -i 's/^  url.*/&\n  tenantId: mine/' "$f"`)
+	dir := editor(t, `sed -i s,3100,3100/push, "$f"`, `sed -i 's/^  url.*/&\n  tenantId: mine/' "$f"`)
 	if r := g.run("edit", "target", "loki"); r.code != 0 {
 		t.Fatalf("%+v", r)
 	}
-	if text := seen(t, dir, 2); !strings.Contains(text, "# somebody else has changed it") || !strings.Contains(text, "# queueBytes: 32MiB\n") || !strings.Contains(text, "\n  url: http://localhost:3200\n") {
+	if text := seen(t, dir, 2); !strings.Contains(text, "# somebody else has changed it") || !strings.Contains(text, "# queueBytes: 32MiB\n") || !strings.Contains(text, "\n  url: http://localhost:3100/push\n") {
 		t.Error(text)
 	}
-	g.wantGiven(config.KindTarget, "loki", `{"name":"loki","loki":{"url":"http://localhost:3200","tenantId":"mine","bearerToken":"s3cret"}}`)
+	g.wantGiven(config.KindTarget, "loki", `{"name":"loki","loki":{"url":"http://localhost:3100/push","tenantId":"mine","bearerToken":"s3cret"}}`)
 	nothingLeft(t)
 }
