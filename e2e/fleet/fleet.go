@@ -49,7 +49,7 @@ func newFleet(tb testbed.TB, o options) (*fleet, error) {
 	if f.writer, err = etcdstore.New(f.store); err != nil {
 		return nil, err
 	}
-	tb.Cleanup(f.writer.Close)
+	tb.Cleanup(func() { f.writer.Close() })
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	if err := f.fill(); err != nil {
 		return nil, err

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/lbshipd/lbshipd/config/etcdstore"
 )
 
 // rest measures while nothing changes.
@@ -72,12 +74,17 @@ func (f *fleet) change() error {
 }
 
 // outage kills etcd, starts it again, and measures how the nodes come back.
-func (f *fleet) outage(away time.Duration) error {
+func (f *fleet) outage(away time.Duration) (err error) {
 	ours := processorTime()
 	f.etcd.Kill(0)
 	time.Sleep(away)
 	quiet := processorTime() - ours
 	f.etcd.Restart()
+	// A new connection: what is measured is when the nodes are back, not when the writer is.
+	f.writer.Close()
+	if f.writer, err = etcdstore.New(f.store); err != nil {
+		return err
+	}
 	peak := watchPeak(f.etcd.PID(0))
 	from := time.Now()
 	took, err := f.wave()
