@@ -11,8 +11,8 @@ var conditionSeed = maphash.MakeSeed()
 
 // Condition returns a number that changes when something begins or ceases to be
 // as it should be, or another configuration runs: cheap enough to be asked for
-// every second, whatever runs. Two things it does not know of, because they take longer
-// to find out: a startAt whose place is not found, and a ledger that does not add up.
+// every second, whatever runs. Three things it does not know of, because they take longer
+// to find out: a startAt whose place is not found, an input that cannot be read, and a ledger that does not add up.
 func (s *Supervisor) Condition() uint64 {
 	c := condition{seed: conditionSeed}
 	for _, r := range s.sourceList() {

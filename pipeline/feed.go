@@ -42,6 +42,8 @@ type feed struct {
 	waits   atomic.Int64 // times in a row that the reader had to wait
 	failing atomic.Int64 // since when every try to open or read fails, a moment; 0: it does not
 
+	trouble atomic.Pointer[error] // why the last try to open or read failed; nil: it did not
+
 	heldUp    time.Duration // by full queues, since heldSince
 	heldSince time.Time
 }
@@ -82,6 +84,7 @@ func (f *feed) loop(ctx context.Context) {
 			}
 		default:
 			f.failing.Store(0)
+			f.trouble.Store(nil)
 			retry.Reset()
 		}
 	}
@@ -90,6 +93,7 @@ func (f *feed) loop(ctx context.Context) {
 // failed notes that the input could not be opened or read.
 func (f *feed) failed(err error) {
 	f.failing.CompareAndSwap(0, moment())
+	f.trouble.Store(&err)
 	f.run.src.readFailed(f.run.input, err)
 }
 
@@ -130,6 +134,7 @@ func (f *feed) open(ctx context.Context) sources.Reader {
 	for ctx.Err() == nil {
 		reader, err := f.run.input.Open(f.from)
 		if err == nil {
+			f.trouble.Store(nil)
 			return reader
 		}
 		if errors.Is(err, sources.ErrStale) {

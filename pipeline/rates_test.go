@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -43,6 +45,7 @@ func TestStatusHasRates(t *testing.T) {
 	h.tapes["app"] = newTape(numbered(0, 1000)...)
 	h.shelves["a"] = newShelf()
 	h.open()
+	defer h.stop(0)
 	cfg := simpleConfig("app", "a")
 	h.apply(cfg)
 	h.settled("a", 1000)
@@ -65,5 +68,28 @@ func TestStatusHasRates(t *testing.T) {
 	h.apply(changed)
 	if source, target := rates(); source != 0 || target != 0 {
 		t.Errorf("back: source %v/s, target %v/s", source, target)
+	}
+}
+
+// An input that cannot be read is what is said of its source.
+func TestStatusSaysWhyASourceCannotBeRead(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"] = newTape(numbered(0, 10)...)
+	h.tapes["app"].broken = errors.New("input/output error")
+	h.shelves["a"] = newShelf()
+	h.open()
+	defer h.stop(0)
+	h.apply(simpleConfig("app", "a"))
+	await(t, "the source to say what is wrong", func() bool {
+		st := h.sup.Status()
+		reasons := strings.Join(st.Reasons(), ", ")
+		return st.Sources[0].Err != nil && reasons == `source "app": reading /tape: input/output error`
+	})
+	one := errors.New("one")
+	if err := sourceError(nil, []error{one, errors.New("two")}); err.Error() != "2 inputs cannot be read, one of them: one" {
+		t.Error(err)
+	}
+	if sourceError(nil, nil) != nil || sourceError(one, []error{errors.New("two")}) != one {
+		t.Error("what discovery says comes first")
 	}
 }

@@ -37,7 +37,7 @@ type SourceStatus struct {
 	Format string
 	Inputs int
 	Rate   float64 // records a second that were read lately
-	Err    error   // why discovery ended, if it did
+	Err    error   // why discovery ended, or an input cannot be read, if so
 }
 
 // TargetStatus is one target at work.
@@ -67,11 +67,15 @@ func (s *Supervisor) Status() Status {
 	now := time.Now()
 	for _, r := range s.sourceList() {
 		runs := r.runs()
+		var trouble []error
 		for _, run := range runs {
 			run.behind(behind)
+			if err := run.trouble(); err != nil {
+				trouble = append(trouble, err)
+			}
 		}
 		r.mu.Lock()
-		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: r.runErr})
+		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble)})
 		r.mu.Unlock()
 	}
 	s.mu.Lock()
@@ -88,6 +92,30 @@ func (s *Supervisor) Status() Status {
 		st.Targets = append(st.Targets, ts)
 	}
 	return st
+}
+
+// sourceError is what is said of a source: why discovery ended, else what the
+// first of its inputs that cannot be read suffers from.
+func sourceError(discovery error, inputs []error) error {
+	switch {
+	case discovery != nil || len(inputs) == 0:
+		return discovery
+	case len(inputs) == 1:
+		return inputs[0]
+	}
+	return fmt.Errorf("%d inputs cannot be read, one of them: %w", len(inputs), inputs[0])
+}
+
+// trouble says why the input cannot be read; nil if it can.
+func (r *inputRun) trouble() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.feeds {
+		if err := f.trouble.Load(); err != nil {
+			return fmt.Errorf("reading %s: %w", r.input.Origin().Path, *err)
+		}
+	}
+	return nil
 }
 
 func (t *target) status(now time.Time) TargetStatus {
