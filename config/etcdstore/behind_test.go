@@ -44,7 +44,7 @@ func TestWipedEtcd(t *testing.T) {
 	// A node that starts now.
 	restarted := r.open()
 	again := r.watch(restarted)
-	if e := again.next(); names(e) != "a b c" || !e.Cached {
+	if e := again.next(); names(e) != "a b c" || e.Cached {
 		t.Fatalf("a start after that: %s, cached %v", names(e), e.Cached)
 	}
 	again.lost()
@@ -76,7 +76,7 @@ func TestWipedAndWrittenAgainByHand(t *testing.T) {
 	w.end()
 	r.wipe()
 	w = r.watch(r.open())
-	if e := w.next(); names(e) != "a" || !e.Cached {
+	if e := w.next(); names(e) != "a" || e.Cached {
 		t.Fatalf("%s, cached %v", names(e), e.Cached)
 	}
 	w.lost()

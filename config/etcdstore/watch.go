@@ -256,7 +256,7 @@ func (l *loop) send() {
 	if l.snap != nil {
 		l.keys = l.s.keyChanges()
 		event, l.files = l.s.event(l.snap)
-		event.Cached = l.cached || l.err != nil || l.late || l.held != nil
+		event.Cached = l.held == nil && (l.cached || l.err != nil || l.late) // if it is held, etcd is reached
 	} else {
 		event.Err = l.unavailable()
 	}
