@@ -51,8 +51,11 @@ func (n *snapshot) generation(s *Store) (count, mod int64, err error) {
 	return count, r.mod, nil
 }
 
-// list reads all keys that are watched, at one revision.
+// list reads all keys that are watched, at one revision. Whatever time its caller
+// has, an etcd that hangs is known soon.
 func (s *Store) list(ctx context.Context) (*snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
 	client, err := s.conn.get(ctx)
 	if err != nil {
 		return nil, s.unavailable(err)
