@@ -31,6 +31,8 @@ type ConfigStatus struct {
 	Hash     string            `json:"hash,omitempty"`     // of the running one: the same on all nodes that have the same objects
 	Cached   bool              `json:"cached,omitempty"`   // the store cannot be reached: what it held last is running
 	Rejected []config.Rejected `json:"rejected,omitempty"` // objects that the running one does without, and why
+
+	StoreAwaySince *time.Time `json:"storeAwaySince,omitempty"` // since when the configuration store cannot be reached
 }
 
 // PositionStatus is how the last save of the positions and the ledger went.
@@ -107,7 +109,7 @@ type LostBy struct {
 // StatusOf makes the answer of /status.
 func StatusOf(st pipeline.Status, version string) Status {
 	s := Status{Status: "ok", Reasons: st.Reasons(), Version: version,
-		Config:    ConfigStatus{at(st.Applied), text(st.Refused), st.Hash, st.Cached, st.Rejected},
+		Config:    ConfigStatus{at(st.Applied), text(st.Refused), st.Hash, st.Cached, st.Rejected, at(st.Away)},
 		Positions: PositionStatus{at(st.Saved), text(st.SaveErr)},
 		Sources:   []SourceStatus{}, Targets: []TargetStatus{}, Ledger: []LedgerStatus{}}
 	switch {

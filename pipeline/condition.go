@@ -25,6 +25,7 @@ func (s *Supervisor) Condition() uint64 {
 	c.note(!s.applied.IsZero(), "applied", "", s.event.Hash)
 	c.note(s.stopped, "stopped", "", "")
 	c.note(s.event.Cached, "cached", "", "")
+	c.note(!s.storeIs.since.IsZero(), "away", "", "")
 	if s.refused != nil {
 		c.note(true, "refused", "", s.refused.Error())
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,6 +170,33 @@ func TestTotalsOutliveTargets(t *testing.T) {
 	run.src.targetsNow()[0].metrics.lost("vacuumed", 2)
 	if got := h.sup.Status().Totals["stdout"]; got != (Totals{4, 3, 2}) {
 		t.Errorf("%+v", got)
+	}
+	h.stop(5 * time.Second)
+}
+
+// A store that goes away while all runs is told of, and is no part of what is refused.
+func TestStoreIsAway(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"], h.shelves["a"] = newTape(numbered(0, 10)...), newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	healthy := h.sup.Condition()
+	since := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	h.sup.StoreAway(since, fmt.Errorf("%w: no route", config.ErrUnavailable))
+	if h.sup.Condition() == healthy {
+		t.Error("the condition is the same")
+	}
+	st := h.sup.Status()
+	if r := st.Reasons(); len(r) != 1 || !strings.Contains(r[0], "since 2026-11-20T10:00:00Z") || !strings.HasSuffix(r[0], "is running: no route") {
+		t.Errorf("reasons %q", r)
+	}
+	h.apply(simpleConfig("app", "a"))
+	if !h.sup.Status().Away.Equal(since) {
+		t.Error("a configuration from the cache makes the store be there")
+	}
+	h.sup.StoreAway(time.Time{}, nil)
+	if st := h.sup.Status(); len(st.Reasons()) != 0 || !st.Away.IsZero() {
+		t.Errorf("back: %q", st.Reasons())
 	}
 	h.stop(5 * time.Second)
 }

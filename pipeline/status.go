@@ -20,6 +20,8 @@ type Status struct {
 	Hash     string            // config.Event.Hash of what runs; empty if it is not known
 	Cached   bool              // the configuration store cannot be reached: what it held last runs
 	Rejected []config.Rejected // objects that what runs does without
+	Away     time.Time         // since when the configuration store cannot be reached; zero: it can be
+	AwayErr  error             // why
 
 	Totals  map[string]Totals // by kind of target; all that ever ran are in it
 	Sources []SourceStatus
@@ -81,6 +83,7 @@ func (s *Supervisor) Status() Status {
 	s.mu.Lock()
 	st.Applied, st.Stopped, st.Refused = s.applied, s.stopped, s.refused
 	st.Hash, st.Cached, st.Rejected = s.event.Hash, s.event.Cached, s.event.Rejected
+	st.Away, st.AwayErr = s.storeIs.since, s.storeIs.err
 	targets := s.targetList()
 	s.mu.Unlock()
 	lost := s.startErrors()
@@ -133,7 +136,9 @@ func (st *Status) Reasons() []string {
 	if st.Refused != nil {
 		reasons = append(reasons, "the newest configuration is not running: "+firstLine(st.Refused))
 	}
-	if st.Cached {
+	if !st.Away.IsZero() {
+		reasons = append(reasons, "the configuration store cannot be reached since "+st.Away.UTC().Format(time.RFC3339)+", and what it held last is running: "+strings.TrimPrefix(firstLine(st.AwayErr), config.ErrUnavailable.Error()+": "))
+	} else if st.Cached {
 		reasons = append(reasons, "the configuration store cannot be reached: what it held last is running")
 	}
 	for _, r := range st.Rejected {

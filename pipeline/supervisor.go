@@ -71,6 +71,7 @@ type Supervisor struct {
 	refused error // why the newest configuration is not the running one
 	stopped bool
 	event   config.Event // what s.cfg came with: its Hash, Rejected and Cached
+	storeIs storeAway
 	risks   riskWatch
 }
 
@@ -84,6 +85,7 @@ func New(o Options) *Supervisor {
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
 	s.metrics.gauge(specSaveOK).Set(1)
 	s.metrics.configuration(&config.Event{})
+	s.metrics.cached(false)
 	ticking, stop := context.WithCancel(s.ctx)
 	s.tick = stop
 	go s.housekeep(ticking)
@@ -122,20 +124,13 @@ func (s *Supervisor) ApplyEvent(e config.Event) error {
 	e.Config = nil
 	s.mu.Lock()
 	s.cfg, s.event, s.applied, s.refused = cfg, e, time.Now(), nil
-	s.mu.Unlock()
 	s.metrics.configuration(&e)
+	s.metrics.cached(e.Cached || !s.storeIs.since.IsZero())
+	s.mu.Unlock()
 	s.lookAtSpools(time.Now())
 	s.metrics.gauge(specReloadOK).Set(1)
 	s.metrics.gauge(specReloadTime).Set(float64(time.Now().Unix()))
 	return nil
-}
-
-// Refuse notes that a newer configuration is not running, and why.
-func (s *Supervisor) Refuse(err error) {
-	s.mu.Lock()
-	s.refused = err
-	s.mu.Unlock()
-	s.metrics.gauge(specReloadOK).Set(0)
 }
 
 // build makes what is new or changed, without side effects.

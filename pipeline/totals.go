@@ -58,9 +58,13 @@ func (m *metrics) configuration(e *config.Event) {
 	for _, kind := range config.Kinds() {
 		m.gauge(specRejected, string(kind)).Set(float64(count[kind]))
 	}
-	cached := 0.0
-	if e.Cached {
-		cached = 1
+}
+
+// cached says whether what runs is what the store held when it could be reached last.
+func (m *metrics) cached(is bool) {
+	value := 0.0
+	if is {
+		value = 1
 	}
-	m.gauge(specCached).Set(cached)
+	m.gauge(specCached).Set(value)
 }

@@ -171,7 +171,7 @@ func words(text string) string { return oneline.Of(text, maxMessage) }
 // remotecfg says whether the configuration store is reached.
 func remotecfg(st *pipeline.Status) string {
 	switch {
-	case st.Cached, errors.Is(st.Refused, config.ErrUnavailable):
+	case st.Cached, !st.Away.IsZero(), errors.Is(st.Refused, config.ErrUnavailable):
 		return config.RemotecfgDown
 	case st.Applied.IsZero() && st.Refused == nil:
 		return remotecfgUnspecified

@@ -50,6 +50,7 @@ func TestHealth(t *testing.T) {
 		"no targets":         {pipeline.Status{}, "HEALTHY", "", "REMOTECFG_UP", ""},
 		"all well":           {pipeline.Status{Targets: []pipeline.TargetStatus{good, good}}, "HEALTHY", "", "REMOTECFG_UP", ""},
 		"cached":             {pipeline.Status{Targets: []pipeline.TargetStatus{good}, Cached: true}, "HEALTHY", "", "REMOTECFG_DOWN", ""},
+		"gone since":         {pipeline.Status{Targets: []pipeline.TargetStatus{good}, Away: noon, AwayErr: refused}, "HEALTHY", "", "REMOTECFG_DOWN", ""},
 		"one of two fails":   {pipeline.Status{Targets: []pipeline.TargetStatus{bad, good}}, "DEGRADED", "", "REMOTECFG_UP", "target/bad failing"},
 		"all fail":           {pipeline.Status{Targets: []pipeline.TargetStatus{bad, bad}}, "ERROR", "no target takes records", "REMOTECFG_UP", "target/bad failing, target/bad failing"},
 		"all, and a typo":    {pipeline.Status{Targets: []pipeline.TargetStatus{bad}, Refused: errors.New("a typo\non line 2")}, "ERROR", "the newest configuration is not running: a typo on line 2", "REMOTECFG_UP", "configuration refused, target/bad failing"},
@@ -83,7 +84,7 @@ func TestHealth(t *testing.T) {
 				t.Errorf("%s %q %s %q, want %s %q %s %q", got.PipelineHealth, got.PipelineError, got.RemotecfgStatus, components, c.health, c.why, c.store, c.components)
 			}
 			// What a reader of /-/healthy is told of, is a component, and the other way round.
-			away := c.st.Cached || errors.Is(c.st.Refused, config.ErrUnavailable)
+			away := c.st.Cached || !c.st.Away.IsZero() || errors.Is(c.st.Refused, config.ErrUnavailable)
 			if told := len(c.st.Reasons()); !away && told != len(components) {
 				t.Errorf("%d reasons (%q) and %d components", told, c.st.Reasons(), len(components))
 			}

@@ -119,7 +119,8 @@ type origin struct {
 	watcher    config.Watcher
 	store      config.Store // nil if nothing can be changed
 	collectors config.Collectors
-	warnings   []string // to be said at each start
+	reached    func() error // whether the store is; nil if it always is
+	warnings   []string     // to be said at each start
 	// waits is set if a daemon without a configuration is of use: one may come.
 	waits bool
 	close func()
@@ -166,7 +167,8 @@ func etcdOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, err
 		return nil, err
 	}
 	return &origin{from: "etcd " + strings.Join(f.endpoints, ", ") + ", keys below " + f.prefix, dir: dir, watcher: store, store: store,
-		collectors: store, warnings: store.Warnings(), waits: true, close: store.Close}, nil
+		collectors: store, warnings: store.Warnings(), waits: true, close: store.Close,
+		reached: func() error { _, err := store.Reached(); return err }}, nil
 }
 
 // fixedWatcher hands out the built-in configuration, which never changes.
