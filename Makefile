@@ -23,7 +23,7 @@ LONGEST := ./sinks/rsyslog ./sources/... ./pipeline
 # and go, failing targets beside healthy ones, spooling, replaying, asking for the status. Only these
 # are run again with the race detector; the others do the same things one after the
 # other, and make torture does all of it under the detector for FOR.
-AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreKept|Ledger|Spool|FileBorn
+AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreKept|Ledger|Spool|FileBorn|OneCall
 
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace

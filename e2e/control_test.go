@@ -96,8 +96,13 @@ func (s *streams) goOn(t *testing.T) {
 // hold says a figure, and that it is not too large.
 func hold(t *testing.T, what string, took time.Duration) {
 	t.Helper()
+	allow(t, what, took, prompt)
+}
+
+func allow(t *testing.T, what string, took, most time.Duration) {
+	t.Helper()
 	t.Logf("figure: %s: %d ms", what, took.Milliseconds())
-	if took > prompt {
+	if took > most {
 		t.Errorf("%s took %v", what, took)
 	}
 }
@@ -193,4 +198,31 @@ func TestOneCallChangesAllNodes(t *testing.T) {
 		t.Errorf("the new server refused somebody: %s", log)
 	}
 	s.exact(t)
+}
+
+// What the tests above go by sees a line that is missing or came twice, of info and of debug, and does
+// not mind debug lines that were dropped before they were wanted.
+func TestArrivalsTellWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lines []int
+		want  string
+	}{
+		"all":                    {[]int{0, 1, 2, 3, 4, 5}, ""},
+		"debug from 3 on":        {[]int{0, 2, 3, 4, 5}, ""},
+		"an info line is lost":   {[]int{0, 3, 4, 5}, "1 lines are missing, 0 came more than once, the first of them 2"},
+		"a debug line is lost":   {[]int{0, 1, 2, 4, 5}, "1 lines are missing, 0 came more than once, the first of them 3"},
+		"the last one is lost":   {[]int{0, 1, 2, 3, 4}, "1 lines are missing, 0 came more than once, the first of them 5"},
+		"one came twice":         {[]int{0, 1, 2, 3, 4, 4, 5}, "0 lines are missing, 1 came more than once, the first of them 4"},
+		"one twice, one is lost": {[]int{0, 1, 1, 2, 4, 5}, "1 lines are missing, 1 came more than once, the first of them 1"},
+		"nothing came":           {nil, "3 lines are missing, 0 came more than once, the first of them 0"},
+	} {
+		a := newArrivals()
+		for _, n := range c.lines {
+			a.take("node", n, time.Now())
+		}
+		if got := a.wrong("node", 6); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
 }
