@@ -38,9 +38,9 @@ func openapi(root string) ([]byte, error) {
 		"openapi": "3.1.0",
 		"info": schema{"title": "lbshipd", "version": "devel", "license": schema{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 			"description": "Sources, targets and TLS bundles of lbshipd, and the reports of its nodes. The version is that of the daemon; that of the API is in its paths."},
-		"servers":    []schema{{"url": "/"}},
-		"security":   []schema{{"token": []string{}}, {}},
-		"paths":      paths,
+		"servers":  []schema{{"url": "/"}},
+		"security": []schema{{"token": []string{}}, {}},
+		"paths":    paths,
 		"components": schema{"schemas": s.made, "responses": errorResponses(), "parameters": sharedParameters(),
 			"securitySchemes": schema{"token": schema{"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "Not needed on the Unix socket."}}},
 	})

@@ -33,8 +33,8 @@ func newSchemas(c comments) *schemas {
 		"Level":    {"type": "string", "enum": record.Levels(), "description": "A level. The usual other words, such as warn, are taken as well."},
 		"Secret": {"type": "string", "format": "password",
 			"description": "A text that is never shown again: answers have \"(hidden)\" in its place, which means what is stored already when it is sent back."},
-		"Int64": {"type": "string", "pattern": `^-?[0-9]+$`, "description": "A number of 64 bits, as a text."},
-		"Empty": {"type": "object", "additionalProperties": false, "description": "Nothing."},
+		"Int64":   {"type": "string", "pattern": `^-?[0-9]+$`, "description": "A number of 64 bits, as a text."},
+		"Empty":   {"type": "object", "additionalProperties": false, "description": "Nothing."},
 		"OpenAPI": {"type": "object", "required": []string{"openapi", "info", "paths"}, "additionalProperties": true, "description": "An OpenAPI document."},
 	}}
 }
