@@ -27,7 +27,7 @@ func serve(t *testing.T, h http.HandlerFunc) *client.Client {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	c, err := client.New(client.Options{Endpoint: s.URL, Token: "the-token", Agent: "lbshipd/test", Timeout: 10 * time.Second})
+	c, err := client.New(client.Options{Endpoint: s.URL, Token: "the-token", Agent: "lbshipd/test", Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
