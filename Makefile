@@ -28,7 +28,10 @@ AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreK
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace
 
-.PHONY: build run test e2e torture outage kills rotations fleet loki fuzz bench docs check-docs lint deps test-deps clean
+# What packages-test needs beside: tools that read packages, and a Debian to install them in.
+PACKAGE_PACKAGES := lintian rpm cpio debootstrap systemd-container
+
+.PHONY: build run test packages packages-test e2e torture outage kills rotations fleet loki fuzz bench docs check-docs lint deps test-deps clean
 
 build: deps
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lbshipd ./cmd/lbshipd
@@ -54,6 +57,17 @@ e2e: test-deps build loki
 torture: test-deps
 	cd e2e && $(GO) run ./torture build-clock -race -root .. -o ../bin/lbshipd.torture
 	cd e2e && $(GO) run ./torture -race -clock -bin ../bin/lbshipd.torture -for $(FOR) -seed $(SEED)
+
+# deb and rpm for amd64 and arm64, their bills of materials and checksums, in dist/.
+# The same commit gives the same bytes.
+packages: deps
+	GO=$(GO) packaging/build.sh dist
+
+# The packages looked at from all sides, and installed, upgraded and removed
+# under a systemd of their own, with a real Loki: minutes.
+packages-test: TEST_PACKAGES += $(PACKAGE_PACKAGES)
+packages-test: test-deps loki
+	LBSHIPD_E2E=1 LBSHIPD_PACKAGES=1 $(GO) test -count=1 -vet=off -timeout 60m -v ./packaging/...
 
 # The figures of docs/reliability.md: each takes minutes.
 outage: test-deps build
@@ -109,4 +123,4 @@ test-deps: deps
 	fi
 
 clean:
-	rm -rf bin data
+	rm -rf bin data dist

@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"cmd":       {"record", "config", "positions", "deadletters", "spool", "sources", "parse", "sinks", "pipeline", "admin", "internal"},
 
 	"deadletters": {"record", "internal"},
+	"packaging":   {},
 }
 
 // exceptions are files that are tools and test rigs, not parts of the daemon.

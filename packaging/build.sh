@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Builds the packages: build.sh DIR [ARCH...]; DIR then holds a deb, an rpm and a
+# CycloneDX SBOM for each architecture (amd64, arm64), and SHA256SUMS.
+# The same commit gives the same bytes, wherever and whenever it is built.
+#   VERSION            that of the packages (default: made from git describe)
+#   SOURCE_DATE_EPOCH  the time in them (default: that of the commit)
+set -euo pipefail
+umask 022
+export LC_ALL=C TZ=UTC
+
+out=$(mkdir -p "$1" && cd "$1" && pwd)
+shift
+[ $# -gt 0 ] || set -- amd64 arm64
+cd "$(dirname "$0")/.."
+: "${GO:=go}" "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+export SOURCE_DATE_EPOCH
+
+# version makes what git says one that dpkg and rpm both order rightly: no
+# dashes, and what is between two releases after the first of them.
+version() {
+	local v
+	if v=$(git describe --tags --dirty --match 'v[0-9]*' 2>/dev/null); then
+		echo "$v" | sed -E 's/^v//; s/-(rc|beta|alpha)/~\1/; s/-/+/; s/-/./g'
+	else
+		echo "0~git$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d.%H%M%S).$(git describe --always --dirty | tr - .)"
+	fi
+}
+: "${VERSION:=$(version)}"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+binary() { # ARCH FILE
+	CGO_ENABLED=0 GOARCH=$1 "$GO" build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/lbshipd
+}
+own=$work/lbshipd # runs here: for the manual pages and completions
+binary "$("$GO" env GOHOSTARCH)" "$own"
+"$GO" -C packaging/nfpm build -trimpath -o "$work/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
+"$GO" build -trimpath -o "$work/sbom" ./packaging/sbom
+
+# tree lays out DIR as it is to be on the machine, but for what has owners of its own.
+tree() { # ARCH DIR
+	local share=$2/usr/share doc=$2/usr/share/doc/lbshipd units=$2/usr/lib/systemd/system
+	mkdir -p "$2"/usr/{bin,lib/{sysusers.d,tmpfiles.d}} "$units" "$doc/examples" "$share/lbshipd" "$share/man/man1" \
+		"$share/bash-completion/completions" "$share/zsh/vendor-completions" "$share/fish/vendor_completions.d" "$share/lintian/overrides"
+	binary "$1" "$2/usr/bin/lbshipd"
+	cp packaging/systemd/lbshipd.{service,socket} "$units"
+	cp packaging/systemd/lbshipd.sysusers "$2/usr/lib/sysusers.d/lbshipd.conf"
+	cp packaging/systemd/lbshipd.tmpfiles "$2/usr/lib/tmpfiles.d/lbshipd.conf"
+	cp packaging/systemd/notify-reload.conf "$share/lbshipd/"
+	"$own" man "$share/man/man1" >/dev/null
+	"$own" completion bash >"$share/bash-completion/completions/lbshipd"
+	"$own" completion zsh >"$share/zsh/vendor-completions/_lbshipd"
+	"$own" completion fish >"$share/fish/vendor_completions.d/lbshipd.fish"
+	cp docs/{install,configuration,command-line,reliability,metrics,formats}.md packaging/copyright "$doc"
+	cp packaging/examples/*.conf docs/examples/*.yaml "$doc/examples"
+	cp packaging/lintian-overrides "$share/lintian/overrides/lbshipd"
+	cp CHANGELOG.md "$doc/changelog"
+	changelog >"$doc/changelog.Debian"
+	gzip -9n "$share"/man/man1/* "$doc"/changelog*
+	find "$2" -type d -exec chmod 755 {} + -o -type f -exec chmod 644 {} +
+	chmod 755 "$2/usr/bin/lbshipd"
+}
+
+changelog() {
+	printf 'lbshipd (%s) stable; urgency=medium\n\n  * See changelog.gz.\n\n -- lbshipd maintainers <maintainers@lbshipd.invalid>  %s\n' \
+		"$VERSION" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+}
+
+for arch in "$@"; do
+	stage=$work/$arch
+	mkdir "$stage"
+	cp -r packaging/scripts packaging/lbshipd.yaml packaging/daemon.env "$stage"
+	tree "$arch" "$stage/tree"
+	find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+	sed "s/@ARCH@/$arch/; s/@VERSION@/$VERSION/; s/@MTIME@/$(date -u -d "@$SOURCE_DATE_EPOCH" +%FT%TZ)/" packaging/nfpm.yaml >"$stage/nfpm.yaml"
+	for kind in deb rpm; do
+		(cd "$stage" && "$work/nfpm" package -f nfpm.yaml -p $kind -t "$out" >/dev/null)
+	done
+	"$work/sbom" -version "$VERSION" -time "$SOURCE_DATE_EPOCH" "$stage/tree/usr/bin/lbshipd" >"$out/lbshipd_${VERSION}_$arch.cdx.json"
+done
+cd "$out"
+sha256sum -- *"$VERSION"*.deb *"$VERSION"*.rpm *"$VERSION"*.cdx.json >SHA256SUMS
+cat SHA256SUMS
