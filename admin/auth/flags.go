@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ type Flags struct {
 	TLSClientCA    string
 	Socket         string
 	AllowPlaintext bool
+
+	// Inherited are no flag: the listeners that systemd has opened for us.
+	Inherited []net.Listener
 }
 
 // Register puts all flags into fs.
@@ -144,5 +148,5 @@ func (f *Flags) Listen(address, socket string, log *slog.Logger) (*Listeners, er
 		socket = f.Socket
 	}
 	return Listen(ListenOptions{Address: address, SocketPath: socket, CertFile: f.TLSCert, KeyFile: f.TLSKey, ClientCAFile: f.TLSClientCA,
-		AllowPlaintext: f.AllowPlaintext, Log: log})
+		AllowPlaintext: f.AllowPlaintext, Inherited: f.Inherited, Log: log})
 }

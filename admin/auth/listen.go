@@ -80,6 +80,9 @@ func (l *Listeners) open(o ListenOptions) error {
 		if err := l.add(ln, counter, o.AllowPlaintext); err != nil {
 			return err
 		}
+		if addr, isUnix := ln.Addr().(*net.UnixAddr); isUnix && l.socket == "" {
+			l.socket = addr.Name
+		}
 	}
 	if o.Address != "" && o.Address != "off" {
 		ln, err := l.listenTCP(o)

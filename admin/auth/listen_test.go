@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -129,6 +130,33 @@ func certFiles(t *testing.T, dir string, c *testbed.Cert) (cert, key string) {
 	write(t, cert, []byte(c.CertPEM))
 	write(t, key, []byte(c.KeyPEM))
 	return cert, key
+}
+
+// A Unix socket that somebody else has opened is known by its path, and stays when we end.
+func TestInheritedUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false) // as net.FileListener's
+	l := served(t, ListenOptions{Inherited: []net.Listener{ln}}, nil)
+	if l.SocketPath() != path || l.URL() != "" {
+		t.Errorf("the socket is %q, the URL %q", l.SocketPath(), l.URL())
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	answer, err := c.Get("http://unix/api/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != 200 {
+		t.Errorf("its owner is answered %s", answer.Status)
+	}
+	l.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
 }
 
 // The certificate is changed again and again while requests run; none fails,

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lbshipd/lbshipd/admin"
@@ -37,10 +39,15 @@ func openAdmin(o *runOptions, log *slog.Logger) (*adminPort, *auth.Verifier, err
 	if err != nil {
 		return nil, nil, err
 	}
-	listeners, err := o.auth.Listen(o.listen, filepath.Join(o.dataDir, "admin.sock"), log)
-	if err != nil && o.auth.Socket == "" {
+	address, err := inherit(o, log)
+	if err != nil {
+		closeKeys()
+		return nil, nil, err
+	}
+	listeners, err := o.auth.Listen(address, filepath.Join(o.dataDir, "admin.sock"), log)
+	if err != nil && o.auth.Socket == "" && len(o.auth.Inherited) == 0 {
 		// Nobody has asked for the socket: a data directory that cannot hold one is no reason not to ship.
-		if without, again := o.auth.Listen(o.listen, "off", log); again == nil {
+		if without, again := o.auth.Listen(address, "off", log); again == nil {
 			log.Warn("there is no admin socket; choose its place with --admin-socket", "error", err)
 			listeners, err = without, nil
 		}
@@ -50,6 +57,29 @@ func openAdmin(o *runOptions, log *slog.Logger) (*adminPort, *auth.Verifier, err
 		return nil, nil, listenHint(err)
 	}
 	return &adminPort{listeners: listeners, closeKeys: closeKeys}, verifier, nil
+}
+
+// inherit takes over what systemd has opened for us (sd_listen_fds(3)), and returns what
+// is left to be opened for --listen: nothing if systemd holds a TCP port. A Unix socket of systemd's
+// is served beside our own.
+func inherit(o *runOptions, log *slog.Logger) (address string, err error) {
+	listeners, err := activation.Listeners()
+	if err != nil {
+		return "", fmt.Errorf("taking over the sockets of the service manager: %w", err)
+	}
+	address = o.listen
+	for _, ln := range listeners {
+		if ln == nil {
+			log.Warn("the service manager has handed over a descriptor that is not a listening socket: it is not used")
+			continue
+		}
+		o.auth.Inherited = append(o.auth.Inherited, ln)
+		if _, isTCP := ln.Addr().(*net.TCPAddr); isTCP && address != "off" {
+			log.Info("systemd holds the admin port: --listen is not used", "address", ln.Addr().String())
+			address = "off"
+		}
+	}
+	return address, nil
 }
 
 // serve answers until close.

@@ -65,7 +65,7 @@ positions and exits with 0. A second one stops it at once.`,
 	dataDirFlag(c, &o.dataDir)
 	o.etcd.register(f)
 	o.node.register(f)
-	f.StringVar(&o.listen, "listen", "127.0.0.1:9600", "address of the admin port (metrics, health, API); off for none")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:9600", "address of the admin port (metrics, health, API); off for none; a socket that systemd hands over takes its place")
 	o.auth.Register(f)
 	f.StringVar(&o.logFormat, "log-format", "text", "format of our own log on standard error: text or json")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level of our own log: debug, info, warn or error")
