@@ -7,11 +7,8 @@ install | upgrade | 1 | 2)
 	# Where systemd is unpacked together with this package, there is no
 	# systemd-sysusers yet: what comes after the files does it then.
 	if command -v systemd-sysusers >/dev/null; then
-		systemd-sysusers --replace=/usr/lib/sysusers.d/lbshipd.conf - <<-'USERS'
-			u lbshipd - "lbshipd log shipper" /var/lib/lbshipd
-			g systemd-journal -
-			g adm -
-		USERS
+		echo 'u lbshipd - "lbshipd log shipper" /var/lib/lbshipd' |
+			systemd-sysusers --replace=/usr/lib/sysusers.d/lbshipd.conf -
 	fi
 	;;
 esac
