@@ -73,8 +73,7 @@ func boot(t *testing.T, suite string) *container {
 			t.Fatalf("the container has ended: %s", console.String())
 		default:
 		}
-		if c.init == 0 {
-			c.init = child(nspawn.Process.Pid)
+		if c.init = initOf(nspawn.Process.Pid); c.init == 0 {
 			return false
 		}
 		out, _ := c.try("systemctl", "is-system-running")
@@ -83,12 +82,21 @@ func boot(t *testing.T, suite string) *container {
 	return c
 }
 
-// child returns the process that another one has started, 0 if there is none yet.
-func child(pid int) int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	first, _, _ := strings.Cut(string(text), " ")
-	n, _ := strconv.Atoi(first)
-	return n
+// initOf returns the child of nspawn that is a process 1, 0 if there is none yet:
+// before it, nspawn has others.
+func initOf(nspawn int) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", nspawn, nspawn))
+	for _, pid := range strings.Fields(string(text)) {
+		status, _ := os.ReadFile("/proc/" + pid + "/status")
+		_, numbers, _ := strings.Cut(string(status), "\nNSpid:")
+		numbers, _, _ = strings.Cut(numbers, "\n")
+		if !strings.HasSuffix(numbers, "\t1") {
+			continue
+		}
+		n, _ := strconv.Atoi(pid)
+		return n
+	}
+	return 0
 }
 
 // try runs a command in the container and returns what it printed, without

@@ -17,7 +17,7 @@ const configFile = "/etc/lbshipd/lbshipd.yaml"
 
 // journalToLoki is the one YAML file that it takes.
 func journalToLoki(url string) string {
-	return fmt.Sprintf("sources:\n  - name: journal\n    journald: {}\n    startAt: beginning\ntargets:\n  - name: loki\n    loki: {url: %q}\n", url)
+	return fmt.Sprintf("sources:\n  - name: journal\n    journald: {}\n    startAt: beginning\ntargets:\n  - name: loki\n    loki:\n      url: %q\n", url)
 }
 
 // dpkg -i, one YAML file, systemctl start: the first record is in Loki within two seconds.
@@ -38,9 +38,11 @@ func TestFromABareDebianToTheFirstRecord(t *testing.T) {
 			if out := c.run(t, "lbshipd", "check", configFile); !strings.Contains(out, "ok: 1 source, 0 targets") {
 				t.Errorf("the configuration that is delivered: %s", out)
 			}
-			c.write(t, configFile, journalToLoki(loki.URL)+"    labels: {suite: "+suite+"}\n")
+			c.write(t, configFile, journalToLoki(loki.URL)+"      labels: {suite: "+suite+"}\n")
 			begun := time.Now()
-			c.run(t, "systemctl", "start", "lbshipd")
+			if out, err := c.try("systemctl", "start", "lbshipd"); err != nil {
+				t.Fatalf("starting: %v %s\n%s", err, out, c.log())
+			}
 			query := testbed.LokiQuery{Query: `{suite="` + suite + `"}`}
 			await(t, 20*time.Second, "the first record is in Loki", func() bool { return len(loki.Query(t, query)) > 0 })
 			took := time.Since(begun)

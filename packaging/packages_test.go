@@ -125,7 +125,7 @@ func rpmFiles(t *testing.T, rpm string) map[string]file {
 	t.Helper()
 	all := map[string]file{}
 	dir := t.TempDir()
-	output(t, "sh", "-c", `rpm2cpio "$0" | (cd "$1" && cpio -idm --quiet)`, rpm, dir)
+	output(t, "sh", "-c", `rpm2cpio "$0" | (cd "$1" && cpio -idm --quiet --no-absolute-filenames)`, rpm, dir)
 	list := output(t, "rpm", "-qp", "--qf", "[%{FILENAMES} %{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]", rpm)
 	for line := range strings.Lines(list) {
 		f := strings.Fields(line)

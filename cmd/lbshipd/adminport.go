@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -27,6 +28,7 @@ const adminStop = time.Second
 type adminPort struct {
 	listeners *auth.Listeners
 	server    *http.Server
+	serving   sync.WaitGroup // the loops that take connections
 	closeKeys func()
 }
 
@@ -86,16 +88,21 @@ func inherit(o *runOptions, log *slog.Logger) (address string, err error) {
 func (a *adminPort) serve(h http.Handler, log *slog.Logger) {
 	a.server = auth.NewServer(h, log)
 	for _, l := range a.listeners.All() {
-		go func() {
+		a.serving.Go(func() {
 			if err := a.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 				log.Error("the admin port has failed", "address", l.Addr().String(), "error", err)
 			}
-		}()
+		})
 	}
 }
 
-// close ends it: what is asked for gets a moment for its answer.
+// close ends it: what is asked for gets a moment for its answer. The listeners
+// go first: a connection that was taken in this very moment is then known to
+// the server, which else could have done before it hears of it. What nobody has
+// taken yet waits for the next daemon, if systemd holds the port.
 func (a *adminPort) close() {
+	a.listeners.Close()
+	a.serving.Wait()
 	if a.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), adminStop)
 		defer cancel()
@@ -103,7 +110,6 @@ func (a *adminPort) close() {
 			a.server.Close()
 		}
 	}
-	a.listeners.Close()
 	a.closeKeys()
 }
 
