@@ -29,6 +29,7 @@ type adminPort struct {
 	listeners *auth.Listeners
 	server    *http.Server
 	serving   sync.WaitGroup // the loops that take connections
+	open      sync.WaitGroup // the connections
 	closeKeys func()
 }
 
@@ -87,6 +88,14 @@ func inherit(o *runOptions, log *slog.Logger) (address string, err error) {
 // serve answers until close.
 func (a *adminPort) serve(h http.Handler, log *slog.Logger) {
 	a.server = auth.NewServer(h, log)
+	a.server.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew: // said before Serve can return
+			a.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			a.open.Done()
+		}
+	}
 	for _, l := range a.listeners.All() {
 		a.serving.Go(func() {
 			if err := a.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -96,21 +105,24 @@ func (a *adminPort) serve(h http.Handler, log *slog.Logger) {
 	}
 }
 
-// close ends it: what is asked for gets a moment for its answer. The listeners
-// go first: a connection that was taken in this very moment is then known to
-// the server, which else could have done before it hears of it. What nobody has
-// taken yet waits for the next daemon, if systemd holds the port.
+// close ends it: what is asked for gets a moment for its answer. That is not
+// left to http.Server.Shutdown, which hangs up on requests that are just coming in.
+// What nobody has taken yet waits for the next daemon, if systemd holds the port.
 func (a *adminPort) close() {
+	defer a.closeKeys()
 	a.listeners.Close()
-	a.serving.Wait()
-	if a.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), adminStop)
-		defer cancel()
-		if a.server.Shutdown(ctx) != nil {
-			a.server.Close()
-		}
+	if a.server == nil {
+		return
 	}
-	a.closeKeys()
+	a.serving.Wait()
+	a.server.SetKeepAlivesEnabled(false) // idle connections end now, the others with their answer
+	answered := make(chan struct{})
+	go func() { a.open.Wait(); close(answered) }()
+	select {
+	case <-answered:
+	case <-time.After(adminStop):
+	}
+	a.server.Close()
 }
 
 // describe says where it is, for the first screen.

@@ -96,3 +96,48 @@ func TestAdminPortIsInherited(t *testing.T) {
 		c.Close()
 	}
 }
+
+// A request that comes in just after the end has begun, on a connection that
+// was taken before it, is answered.
+func TestAdminPortAnswersWhatItHasTaken(t *testing.T) {
+	dir, err := os.MkdirTemp("", "lbshipd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	o := &runOptions{dataDir: dir, listen: "127.0.0.1:0", auth: auth.Flags{KeysRefresh: 1 << 40, RolesClaim: "roles"}}
+	a, _, err := openAdmin(o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "yes") }), slog.Default())
+	address := strings.TrimPrefix(a.listeners.URL(), "http://")
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// Connections are taken in order: once this is answered, that one was.
+	later, err := http.Get(a.listeners.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.Body.Close()
+	closed := make(chan struct{})
+	go func() { a.close(); close(closed) }()
+	for { // until nobody listens any more
+		more, err := net.Dial("unix", filepath.Join(dir, "admin.sock"))
+		if err != nil {
+			break
+		}
+		more.Close()
+	}
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200 OK\r\n") {
+		t.Errorf("it is answered %q, %v", answer, err)
+	}
+	<-closed
+}
