@@ -27,6 +27,7 @@ const orderly = syscall.Signal(34 + 4)
 // boot starts one that is stopped, and forgotten, when the test ends.
 func boot(t *testing.T, suite string) *container {
 	t.Helper()
+	gated(t)
 	dir, err := os.MkdirTemp("", "lbshipd-debian-")
 	if err != nil {
 		t.Fatal(err)

@@ -291,6 +291,7 @@ func TestSocketUnitHoldsTheAdminPort(t *testing.T) {
 
 // A file that the user may not read is read with the drop-ins that are delivered.
 func TestDropInsForUnreadableFiles(t *testing.T) {
+	gated(t)
 	loki := testbed.StartLoki(t, testbed.LokiOptions{})
 	c := boot(t, "bookworm")
 	c.run(t, "dpkg", "-i", c.copyIn(t, built(t, "older", "amd64.deb")))

@@ -150,14 +150,20 @@ func bootstrap(suite string) error {
 	return os.Rename(making, dir)
 }
 
-// built returns the path of one package of a build, such as ("older", "amd64.deb").
-func built(t *testing.T, build, suffix string) string {
+// gated skips a test that does not run in what TestMain has prepared, and returns where that is.
+func gated(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv(builtEnv)
 	if dir == "" {
 		t.Skipf("builds packages and boots systemd, for minutes, as root: set %s=1 (make packages-test)", gate)
 	}
-	found, err := filepath.Glob(filepath.Join(dir, build, "*"+suffix))
+	return dir
+}
+
+// built returns the path of one package of a build, such as ("older", "amd64.deb").
+func built(t *testing.T, build, suffix string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(gated(t), build, "*"+suffix))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%s packages %s: %v %v", build, suffix, found, err)
 	}
