@@ -141,12 +141,13 @@ func TestRelpFaults(t *testing.T) {
 			}
 			var s *relpServer
 			s = startRelpServer(t, conf, func(connection int) (int, fault) {
-				what := all[connection%len(all)]
-				switch {
-				case connection < 3*len(all):
-					return random.IntN(1000), what
-				case connection < 9*len(all) && s.said[what] == 0:
-					return 0, what // the connection had ended before it came to that
+				if connection < 3*len(all) {
+					return random.IntN(1000), all[connection%len(all)]
+				}
+				for _, what := range all {
+					if connection < 30*len(all) && s.said[what] == 0 {
+						return 0, what // the connections had ended before it came to that
+					}
 				}
 				return -1, ""
 			})

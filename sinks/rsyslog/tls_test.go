@@ -63,6 +63,12 @@ func TestMutualTLS(t *testing.T) {
 				before := r.Count(t)
 				batches := numbered(t, 3, 10)
 				res, err := g.Send(within(t, 20*time.Second), batches)
+				// With OpenSSL rsyslog 8.2302 now and then ends a connection for the
+				// errors of the one before, and says nothing: that is not the refusal asked for here.
+				for tries := 0; tries < 5 && err != nil && strings.Contains(err.Error(), "without saying why"); tries++ {
+					g = newRig(t, c.target, c.bundle)
+					res, err = g.Send(within(t, 20*time.Second), batches)
+				}
 				if err == nil && (c.text == "" || c.lenient) {
 					if res.Batches != 3 || res.Delivered != 30 {
 						t.Errorf("%+v", res)
