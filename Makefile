@@ -16,7 +16,8 @@ SEED ?= 0
 # Most tests wait most of the time: for servers, polls and time limits. So
 # more of them run at a time than there are processors, the longest packages first.
 # lint has vetted them.
-TEST := $(GO) test -count=1 -vet=off -parallel 8
+# Few side by side: a user may have 128 inotify instances (fs.inotify.max_user_instances), and each source of a test takes one.
+TEST := $(GO) test -count=1 -vet=off -parallel 4
 LONGEST := ./sinks/rsyslog ./sources/... ./pipeline
 
 # The end-to-end tests in which many things happen at once: reloads, targets that come
@@ -42,7 +43,7 @@ run: build
 	exec bin/lbshipd run --data-dir data
 
 test: test-deps lint check-docs
-	$(TEST) -race -p 4 -timeout 20m $(LONGEST) ./...
+	$(TEST) -race -p 2 -timeout 20m $(LONGEST) ./...
 	CGO_ENABLED=1 $(TEST) -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
