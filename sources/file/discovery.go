@@ -315,6 +315,7 @@ func (d *discovery) complain(path, reason, detail string) {
 func (d *discovery) forget() {
 	for id, in := range d.inputs {
 		if in.hasEnded() {
+			d.holding.take(in) // there may be Readers that are not at its end
 			delete(d.inputs, id)
 		}
 	}

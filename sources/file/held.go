@@ -56,9 +56,7 @@ func (h *holding) look(inputs map[inode]*input, now time.Time) {
 	}
 	h.next = now.Add(min(holdEvery, h.src.rescan))
 	for _, in := range inputs {
-		if gone := in.gone(); in.file != nil && !gone.IsZero() && h.files[in] == nil {
-			h.files[in] = &heldFile{since: gone}
-		}
+		h.take(in)
 	}
 	for in, f := range h.files {
 		if !h.measure(in, f, now) {
@@ -81,6 +79,15 @@ func (h *holding) look(inputs map[inode]*input, now time.Time) {
 	}
 	h.src.heldFiles.Store(int64(files))
 	h.src.heldBytes.Store(disk)
+}
+
+// take has the input looked at from now on, if its file is gone. That must have
+// been before discovery forgets the input, also when a daemon that was stopped for a
+// while finds that the file is gone and that the input has ended at once.
+func (h *holding) take(in *input) {
+	if gone := in.gone(); in.file != nil && !gone.IsZero() && in.givenUp.Load() == nil && h.files[in] == nil {
+		h.files[in] = &heldFile{since: gone}
+	}
 }
 
 // measure looks at one held file; false if it is held no longer.

@@ -298,3 +298,36 @@ func TestFileThatGetsTheInodeOfOneGivenUp(t *testing.T) {
 		t.Errorf("%d lines, %v", lines, gaps)
 	}
 }
+
+// A daemon that was stopped for a while finds that a file is gone, and that its input
+// has ended for the target that had read it all, before it looks at what is held: for
+// the target that has not, the file is held, and bounded, all the same.
+func TestHeldFileThatDiscoveryForgetsIsBounded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "one\ntwo\n")
+	r := newRig(t, path)
+	src, err := newSource(&r.cfg, r.deps())
+	must(t, err)
+	src.maxHeldAge = time.Nanosecond
+	var in *input
+	d := newDiscovery(src, func(found sources.Input) { in = found.(*input) })
+	defer d.close()
+	d.start()
+	stuck, err := in.Open("")
+	must(t, err)
+	defer stuck.Close()
+	must(t, os.Remove(path))
+	d.walk()
+	if in.gone().IsZero() || !in.end() {
+		t.Fatal("the file is not gone")
+	}
+	d.walk()
+	if len(d.inputs) != 0 {
+		t.Fatal("the input is not forgotten")
+	}
+	d.holding.look(d.inputs, time.Now())
+	if gaps, lines := lastGap(t, stuck.(*reader)); lines != 0 || len(gaps) != 1 || gaps[0].Bytes != 8 {
+		t.Errorf("%d lines, %v", lines, gaps)
+	}
+}
