@@ -14,9 +14,14 @@ import (
 // Where journald keeps its files.
 var defaultRoots = []string{"/var/log/journal", "/run/log/journal"}
 
-// rescanAfter is how often the directories are listed even though nothing
-// was heard from them, in case they cannot be watched.
-const rescanAfter = 2 * time.Second
+const (
+	// rescanAfter is how often the directories are listed even though nothing
+	// was heard from them.
+	rescanAfter = 2 * time.Second
+	// A directory's modification time is that of the kernel's last tick, of which
+	// the longest is 10 ms: what is younger than tickAtMost may change again unseen.
+	tickAtMost = 20 * time.Millisecond
+)
 
 // directories finds journal files: fixed ones, those of one directory and of
 // the machine-id directories in it, or those of this machine.
@@ -28,6 +33,11 @@ type directories struct {
 	heard  bool
 	next   time.Time // of the next listing without a reason
 	denied []error   // why directories could not be listed, of the last listing
+
+	// Directories that inotify does not watch, with their modification times before the
+	// last listing: a user may have 128 inotify instances only, and a new file that
+	// is found late is taken for one whose entries were given (journal.placeOf).
+	unwatched map[string]time.Time
 }
 
 func newDirectories(root string, files []string) *directories {
@@ -54,6 +64,10 @@ func (d *directories) changed(now time.Time) bool {
 	if d.heard || !now.Before(d.next) {
 		return true
 	}
+	if d.touched(now) {
+		d.heard = true
+		return true
+	}
 	if d.notify < 0 {
 		return false
 	}
@@ -70,12 +84,33 @@ func (d *directories) changed(now time.Time) bool {
 	}
 }
 
+// touched reports whether a directory that is not watched may have changed since it was listed.
+func (d *directories) touched(now time.Time) bool {
+	for dir, was := range d.unwatched {
+		at := modified(dir)
+		if !at.Equal(was) || !at.IsZero() && now.Sub(at).Abs() < tickAtMost {
+			return true
+		}
+	}
+	return false
+}
+
+// modified returns the modification time of a directory, or zero.
+func modified(dir string) time.Time {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
+}
+
 const watchMask = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE |
 	unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_ATTRIB
 
 // list returns the paths of all journal files there are.
 func (d *directories) list(now time.Time) []string {
 	d.next, d.heard, d.failed = now.Add(rescanAfter), false, nil
+	clear(d.unwatched)
 	if len(d.files) > 0 {
 		return d.files
 	}
@@ -130,10 +165,11 @@ func (d *directories) listDir(dir string, found []string) []string {
 
 // watch asks for news of a directory or, until it exists, of the nearest one
 // above it that does. Watching twice is once. One that exists and cannot be
-// watched (no permission, no watches left) is left to the listings at
-// intervals: climbing from it would come back to it for ever.
+// watched (no permission, no watches left) is looked at instead: climbing from
+// it would come back to it for ever.
 func (d *directories) watch(dir string) {
 	if d.notify < 0 {
+		d.remember(dir)
 		return
 	}
 	again := true // once: what is there may be no directory, or not ours to watch
@@ -145,9 +181,20 @@ func (d *directories) watch(dir string) {
 		case err == nil && at != dir && again && exists(dir):
 			at, again = dir, false // made between the two
 		default:
+			if err != nil {
+				d.remember(dir)
+			}
 			return
 		}
 	}
+}
+
+// remember has a directory looked at that cannot be watched.
+func (d *directories) remember(dir string) {
+	if d.unwatched == nil {
+		d.unwatched = map[string]time.Time{}
+	}
+	d.unwatched[dir] = modified(dir)
 }
 
 func exists(path string) bool {
