@@ -8,11 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/wholefile"
 )
 
 // The cache file holds the watched keys as they are in etcd, so that sealed
@@ -98,28 +97,7 @@ func (s *Store) writeCache(snap *snapshot) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(s.o.CacheFile)
-	temp := s.o.CacheFile + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp)
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, s.o.CacheFile); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return wholefile.Replace(s.o.CacheFile, data, wholefile.Mine(0o600), nil)
 }
 
 func encodeCache(snap *snapshot, prefix string, endpoints ...string) ([]byte, error) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/wholefile"
 )
 
 // Limits of the history.
@@ -189,7 +190,7 @@ func (h *history) save() error {
 	enc.SetEscapeHTML(false) // what was given is compared byte by byte
 	err := enc.Encode(h)
 	if err == nil {
-		err = replaceFile(h.path, data.Bytes(), owner{uid: -1, gid: -1, mode: 0o600}, nil)
+		err = wholefile.Replace(h.path, data.Bytes(), wholefile.Mine(0o600), nil)
 	}
 	if err != nil {
 		return fmt.Errorf("saving the history of the configuration: %w", err)

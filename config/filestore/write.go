@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/wholefile"
 )
 
 var _ config.Store = (*Store)(nil)
@@ -27,7 +28,6 @@ var errChanged = errors.New("the file is changed by somebody else all the time")
 type content struct {
 	path    string // without symbolic links
 	text    []byte
-	owner   owner
 	objects []config.Stored
 }
 
@@ -203,7 +203,7 @@ func (s *Store) replace(f content, text []byte) error {
 	if err != nil {
 		return writeError(path, err)
 	}
-	err = replaceFile(path, text, ownerOf(info), func() error {
+	err = wholefile.Replace(path, text, wholefile.OwnerOf(info), func() error {
 		if s.between != nil {
 			s.between()
 		}

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/lbshipd/lbshipd/internal/wholefile"
 )
 
 // Limits of a key file.
@@ -162,7 +164,9 @@ func Create(path string) (id string, err error) {
 		return "", fmt.Errorf("making a key file: %w", err)
 	}
 	k := newKey()
-	if err := finish(f, format([]*key{k})); err != nil {
+	_, err = f.Write(format([]*key{k}))
+	// The folder too: what is sealed with a key that a loss of power takes is lost.
+	if err := errors.Join(err, f.Sync(), f.Close(), wholefile.SyncFolder(filepath.Dir(path))); err != nil {
 		os.Remove(path)
 		return "", fmt.Errorf("making a key file: %w", err)
 	}
@@ -211,31 +215,12 @@ func change(path string, f func([]*key) ([]*key, error)) error {
 	if err != nil {
 		return fail(err)
 	}
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return fail(err)
-	}
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	info, err := os.Stat(path)
 	if err != nil {
 		return fail(err)
 	}
-	defer os.Remove(temp.Name())
-	// The owner before the mode: chown takes bits away.
-	if err := errors.Join(temp.Chown(int(st.Uid), int(st.Gid)), temp.Chmod(os.FileMode(st.Mode&0o777))); err != nil {
-		temp.Close()
-		return fail(err)
-	}
-	if err := finish(temp, format(keys)); err != nil {
-		return fail(err)
-	}
-	if err := os.Rename(temp.Name(), path); err != nil {
+	if err := wholefile.Replace(path, format(keys), wholefile.OwnerOf(info), nil); err != nil {
 		return fail(err)
 	}
 	return nil
-}
-
-// finish writes, syncs and closes.
-func finish(f *os.File, data []byte) error {
-	_, err := f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
 }
