@@ -290,7 +290,7 @@ func (k *checker) oddities() {
 func (k *checker) unused() {
 	used := map[string]bool{}
 	for i := range k.c.Targets {
-		used["tls:"+bundleName(&k.c.Targets[i])] = true
+		used["tls:"+k.c.Targets[i].BundleName()] = true
 	}
 	for i := range k.c.Sources {
 		used[k.c.Sources[i].LogFormat] = true
@@ -335,15 +335,4 @@ func (k *checker) labelSums() {
 			}
 		}
 	}
-}
-
-// bundleName returns the name of the TLS bundle that a target names, "" if none.
-func bundleName(t *Target) string {
-	switch {
-	case t.Loki != nil:
-		return t.Loki.TLSBundle
-	case t.Rsyslog != nil:
-		return t.Rsyslog.TLSBundle
-	}
-	return ""
 }

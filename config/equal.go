@@ -19,7 +19,7 @@ func SourceEqual(a, b *Source, formatsA, formatsB []Format) bool {
 // the contents of the TLS bundle that they name. Both have their defaults set and, if they name files, are resolved.
 func TargetEqual(a, b *Target, bundlesA, bundlesB []TLSBundle) bool {
 	return a.IsEnabled() == b.IsEnabled() && equalAtWork(a, b) &&
-		equal(reflect.ValueOf(Bundle(bundleName(a), bundlesA)), reflect.ValueOf(Bundle(bundleName(b), bundlesB)))
+		equal(reflect.ValueOf(Bundle(a.BundleName(), bundlesA)), reflect.ValueOf(Bundle(b.BundleName(), bundlesB)))
 }
 
 // Bundle returns the TLS bundle of a name, nil if there is none.
@@ -33,7 +33,18 @@ func Bundle(name string, bundles []TLSBundle) *TLSBundle {
 }
 
 // TLSBundle returns the bundle that a target of c names, nil if it names none.
-func (c *Config) TLSBundle(t *Target) *TLSBundle { return Bundle(bundleName(t), c.TLSBundles) }
+func (c *Config) TLSBundle(t *Target) *TLSBundle { return Bundle(t.BundleName(), c.TLSBundles) }
+
+// BundleName returns the name of the TLS bundle that the target names, "" if none.
+func (t *Target) BundleName() string {
+	switch {
+	case t.Loki != nil:
+		return t.Loki.TLSBundle
+	case t.Rsyslog != nil:
+		return t.Rsyslog.TLSBundle
+	}
+	return ""
+}
 
 // namedFormat returns the Format that a source names, nil if it is built in.
 func namedFormat(s *Source, formats []Format) *Format {

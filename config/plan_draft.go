@@ -106,7 +106,7 @@ func users(k key, objects []Stored, before map[key]Stored) (found []key) {
 	isUser := func(s Stored) bool { return false }
 	switch k.kind {
 	case KindTLSBundle:
-		isUser = func(s Stored) bool { t, ok := s.Object.(*Target); return ok && bundleName(t) == k.name }
+		isUser = func(s Stored) bool { t, ok := s.Object.(*Target); return ok && t.BundleName() == k.name }
 	case KindFormat:
 		isUser = func(s Stored) bool {
 			switch o := s.Object.(type) {

@@ -25,7 +25,7 @@ func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle,
 	fails := func(format string, args ...any) sinks.TestReport {
 		return sinks.NewTestReport([]sinks.Step{{Name: sinks.StepConfig, Message: fmt.Sprintf(format, args...)}})
 	}
-	if name := bundleName(t); name != "" && bundle == nil {
+	if name := t.BundleName(); name != "" && bundle == nil {
 		return fails("there is no TLS bundle %q", name)
 	}
 	t, bundle, err := withFiles(t, bundle, o.Dir)
@@ -61,14 +61,4 @@ func withFiles(t *config.Target, bundle *config.TLSBundle, dir string) (*config.
 		return nil, nil, fmt.Errorf("%s %q cannot be used: %s", r.Kind, r.Name, r.Reason)
 	}
 	return &cfg.Targets[0], cfg.TLSBundle(&cfg.Targets[0]), nil
-}
-
-func bundleName(t *config.Target) string {
-	switch {
-	case t.Loki != nil:
-		return t.Loki.TLSBundle
-	case t.Rsyslog != nil:
-		return t.Rsyslog.TLSBundle
-	}
-	return ""
 }
