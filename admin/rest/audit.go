@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/oneline"
 )
 
 // audit is what the log is told of a write.
@@ -16,8 +17,11 @@ type audit struct {
 	changes  []string // such as "update target/siem"
 }
 
-// maxAudited is how many changes are named in one line.
-const maxAudited = 100
+// Limits of one line of the log.
+const (
+	maxAudited = 100 // changes that are named
+	maxMessage = 500 // bytes of an error
+)
 
 // made takes what a Write has done.
 func (a *audit) made(r config.Revision) {
@@ -68,16 +72,7 @@ func (c *call) record(f *failure) {
 	}
 	add("result", result)
 	if f != nil {
-		attrs = append(attrs, slog.Int("status", f.status), slog.String("error", cutMessage(f.Message)))
+		attrs = append(attrs, slog.Int("status", f.status), slog.String("error", oneline.Of(f.Message, maxMessage)))
 	}
 	c.Log.LogAttrs(c.r.Context(), level, "audit", attrs...)
-}
-
-// cutMessage bounds what one line of the log takes.
-func cutMessage(text string) string {
-	const most = 500
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
 }
