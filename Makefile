@@ -27,7 +27,7 @@ LONGEST := ./sinks/rsyslog ./sources/... ./pipeline
 AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreKept|Ledger|Spool|FileBorn|OneCall
 
 # What the tests talk to, and what builds the oracles that need cgo.
-TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace
+TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace curl openssl xz-utils patch groff-base
 
 # What packages-test needs beside: tools that read packages, and a Debian to install them in.
 PACKAGE_PACKAGES := lintian rpm cpio debootstrap systemd-container
