@@ -40,6 +40,7 @@ func (k *checker) source(p path, s *Source) {
 		k.journald(p.dot("journald"), s.Journald)
 	}
 	if s.File != nil {
+		k.failIf(NoFileSource != "", p.dot("file"), NoFileSource)
 		k.file(p.dot("file"), s.File)
 	}
 	k.logFormat(p.dot("logFormat"), s.LogFormat)

@@ -9,7 +9,6 @@ import (
 	"github.com/lbshipd/lbshipd/sinks/rsyslog"
 	"github.com/lbshipd/lbshipd/sinks/stdout"
 	"github.com/lbshipd/lbshipd/sources"
-	"github.com/lbshipd/lbshipd/sources/file"
 	"github.com/lbshipd/lbshipd/sources/journald"
 )
 
@@ -20,7 +19,7 @@ var sourceKinds = []struct {
 	make  func(*config.Source, sources.Deps) (sources.Source, error)
 }{
 	{"journald", func(s *config.Source) bool { return s.Journald != nil }, journald.New},
-	{"file", func(s *config.Source) bool { return s.File != nil }, file.New},
+	{"file", func(s *config.Source) bool { return s.File != nil }, newFileSource},
 }
 
 // sinkKinds is the registry of sinks: a new one is one line here.

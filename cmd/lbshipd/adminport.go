@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,9 +15,6 @@ import (
 
 	"github.com/lbshipd/lbshipd/admin"
 	"github.com/lbshipd/lbshipd/admin/auth"
-	"github.com/lbshipd/lbshipd/admin/rest"
-	"github.com/lbshipd/lbshipd/config"
-	"github.com/lbshipd/lbshipd/pipeline"
 )
 
 // adminStop is how long requests may go on once the daemon has stopped.
@@ -141,16 +137,6 @@ func (a *adminPort) describe() string {
 
 // handler is what the admin port serves.
 func (d *running) handler(registry prometheus.Gatherer, verifier *auth.Verifier) http.Handler {
-	api := rest.New(rest.Options{Store: d.origin.store, Collectors: d.origin.collectors, Test: d.test, Log: d.log, Version: ownVersion()})
 	guard := auth.NewGuard(auth.GuardOptions{Verifier: verifier, Open: admin.Open(), Log: d.log})
-	return guard.Wrap(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: registry, Version: ownVersion(), Report: d.reporter.Current, API: api}))
-}
-
-// test tests a target.
-func (d *running) test(ctx context.Context, t *config.Target, b *config.TLSBundle) any {
-	o := pipeline.TestOptions{Host: d.host, Dir: d.origin.dir}
-	if who, ok := auth.From(ctx); ok {
-		o.By = who.Name
-	}
-	return pipeline.TestTarget(ctx, t, b, o)
+	return guard.Wrap(admin.NewHandler(admin.Options{Supervisor: d.sup, Metrics: registry, Version: ownVersion(), Report: d.reporter.Current, API: d.api()}))
 }

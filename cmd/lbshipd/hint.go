@@ -85,6 +85,9 @@ func unknownFlag(c *cobra.Command, err error) error {
 	if !ok {
 		return usageError{err}
 	}
+	if why := leftOut(name); why != "" {
+		return usageError{fmt.Errorf("--%s: %s", name, why)}
+	}
 	like := ""
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if like == "" && near(name, f.Name) {

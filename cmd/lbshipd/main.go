@@ -84,15 +84,22 @@ func newRoot() *cobra.Command {
 		Short:         "Ships logs from journald and files to Loki and syslog, losing nothing",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       ownVersion(),
 		Args:          noArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetVersionTemplate("lbshipd {{.Version}}\n")
+	// Not cobra's own --version, nor any text/template: with one of those in it the
+	// linker keeps every method there is, 2 MB of them.
+	version := root.Flags().BoolP("version", "v", false, "version for lbshipd")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if !*version {
+			return c.Help()
+		}
+		_, err := fmt.Fprintf(c.OutOrStdout(), "lbshipd %s\n", ownVersion())
+		return err
+	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(unknownFlag)
-	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newToken(), newKeygen(), newRotateSecrets(), newVersion())
-	root.AddCommand(ctl.Commands(ctlOptions())...)
+	root.AddCommand(newRun(), newCheck(), newInspect(), newReplay(), newStatus(), newVersion())
+	root.AddCommand(moreCommands()...)
 	return root
 }
 
@@ -104,6 +111,9 @@ func ctlOptions() ctl.Options {
 // noArgs refuses arguments, as wrong usage.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
+		if why := leftOut(args[0]); why != "" {
+			return usageError{fmt.Errorf("%s: %s", args[0], why)}
+		}
 		text := fmt.Sprintf("unknown command or argument %q for %q", args[0], c.CommandPath())
 		c.SuggestionsMinimumDistance = 2
 		if like := c.SuggestionsFor(args[0]); len(like) > 0 {
@@ -132,7 +142,7 @@ func newVersion() *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(c.OutOrStdout(), "lbshipd %s %s %s/%s\n", ownVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(c.OutOrStdout(), "lbshipd %s%s %s %s/%s\n", ownVersion(), flavour, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}

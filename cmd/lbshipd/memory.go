@@ -7,11 +7,6 @@ import (
 	"github.com/lbshipd/lbshipd/config"
 )
 
-// What the heap is to be kept to: baseMemory for readers, encoders and the rest
-// beside the queues, of which a half may be garbage. It is a goal: where more
-// lives than that, it is used.
-const baseMemory = 18 << 20
-
 // boundMemory makes the collector work harder as memory nears what the
 // configuration allows, instead of letting garbage double it. GOMEMLIMIT wins;
 // without a configuration nothing changes.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -25,9 +24,6 @@ import (
 	"github.com/lbshipd/lbshipd/pipeline"
 	"github.com/lbshipd/lbshipd/positions"
 )
-
-//go:embed default.yaml
-var defaultConfig []byte
 
 // oneCauseEvery is how often one cause of trouble may speak in our own log.
 const oneCauseEvery = 30 * time.Second
@@ -104,10 +100,6 @@ type running struct {
 
 	reporter *collector.Reporter
 }
-
-// gcPercent is how much the heap may grow over what lives in it, in percent;
-// the environment variable GOGC wins.
-const gcPercent = 50
 
 func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	// First of all: a reload that comes early must not end us.

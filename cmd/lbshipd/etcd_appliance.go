@@ -1,0 +1,22 @@
+//go:build appliance
+
+package main
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"github.com/lbshipd/lbshipd/config"
+)
+
+// etcdFlags are none: see leftOut.
+type etcdFlags struct{ endpoints []string }
+
+func (*etcdFlags) register(*pflag.FlagSet) {}
+func (*etcdFlags) check(string) error      { return nil }
+
+func etcdOrigin(*runOptions, config.Node, *slog.Logger) (*origin, error) {
+	return nil, errors.New(noEtcd)
+}
