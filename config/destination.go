@@ -68,6 +68,20 @@ func NewFiles(have Stored, draft Draft) []string {
 	return fields
 }
 
+// NamedFiles returns the files that the objects name, as their fields say it: what
+// they hold is for those that they are sent to, and for nobody else.
+func (c *Config) NamedFiles() []string {
+	var files []string
+	found := func(_, file string) { files = append(files, file) }
+	for i := range c.TLSBundles {
+		namedFiles("", reflect.ValueOf(&c.TLSBundles[i]).Elem(), found)
+	}
+	for i := range c.Targets {
+		namedFiles("", reflect.ValueOf(&c.Targets[i]).Elem(), found)
+	}
+	return files
+}
+
 // namedFiles finds the fields of a struct that name a file: caFile, loki.basicAuth.passwordFile.
 func namedFiles(p path, v reflect.Value, found func(field, file string)) {
 	for i := range v.NumField() {

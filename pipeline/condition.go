@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"hash/maphash"
+	"time"
 
 	"github.com/lbshipd/lbshipd/config"
 )
@@ -15,7 +16,9 @@ var conditionSeed = maphash.MakeSeed()
 // to find out: a startAt whose place is not found, an input that cannot be read, and a ledger that does not add up.
 func (s *Supervisor) Condition() uint64 {
 	c := condition{seed: conditionSeed}
+	now := time.Now()
 	for _, r := range s.sourceList() {
+		c.note(r.refusals.err(now) != nil, "refusing", r.cfg.Name, "")
 		r.mu.Lock()
 		c.note(r.runErr != nil, "source", r.cfg.Name, "")
 		r.mu.Unlock()

@@ -44,6 +44,7 @@ type sourceRun struct {
 
 	lastFound time.Time // when an input was found that was there at the start
 	runErr    error
+	refusals  refusals
 
 	made  time.Time // immutable
 	since time.Time // what was born later it has to find itself; immutable
@@ -112,7 +113,7 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 	deps := sources.Deps{
 		Log: r.log, Host: s.host, Known: func() []sources.Stored { return s.known(cfg.Name) },
 		FirstRun: len(known) == 0, LastSaved: s.lastSaved(cfg.Name), Skipped: r.metrics.skipped, Location: location,
-		Times: timesOf(s.store.Times(), cfg.Name),
+		Times: timesOf(s.store.Times(), cfg.Name), Refused: r.refused(s.refuses),
 	}
 	r.since = deps.LastSaved
 	if r.since.IsZero() {

@@ -76,6 +76,9 @@ func (s *Supervisor) Status() Status {
 				trouble = append(trouble, err)
 			}
 		}
+		if err := r.refusals.err(now); err != nil {
+			trouble = append(trouble, err)
+		}
 		r.mu.Lock()
 		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble)})
 		r.mu.Unlock()

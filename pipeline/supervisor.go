@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -35,6 +36,8 @@ type Options struct {
 	Host     string // this node's name
 	Version  string
 	DataDir  string // where dead letters and spools are kept; empty: nowhere
+
+	Refused func(f *os.File) error // says why no source may read an open file; nil: all may be read
 }
 
 // Supervisor runs a configuration and changes it while it runs.
@@ -46,6 +49,7 @@ type Supervisor struct {
 	store   *positions.Store
 	host    string
 	dataDir string
+	refuses func(f *os.File) error // Options.Refused
 	metrics *metrics
 
 	patience time.Duration        // spoolAfter; tests have less
@@ -77,7 +81,7 @@ type Supervisor struct {
 
 // New returns a Supervisor that runs nothing yet.
 func New(o Options) *Supervisor {
-	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, dataDir: o.DataDir, metrics: newMetrics(o.Registry), cfg: &config.Config{},
+	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, dataDir: o.DataDir, refuses: o.Refused, metrics: newMetrics(o.Registry), cfg: &config.Config{},
 		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, risks: riskWatch{told: map[positions.Pair]riskTale{}}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
 	s.patience, s.missed = spoolAfter, map[string]time.Time{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

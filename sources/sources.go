@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
@@ -172,6 +173,10 @@ type Deps struct {
 	// Skipped counts things that could not be read and were left out, by
 	// reason (a metric label value), n at a time. Never nil.
 	Skipped func(reason string, n int)
+	// Refused says why what was opened must not be read: a file of the daemon's own. It is
+	// asked of each file that a configuration leads to before a byte of it is read, and has
+	// told whom it concerns; to the source the file is as if it were not there. Nil: nothing is refused.
+	Refused func(f *os.File) error
 	// Location is the time zone of times that name none. Never nil.
 	Location *time.Location
 	// Times remembers which times were given to the records of an input that have

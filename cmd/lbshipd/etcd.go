@@ -13,6 +13,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/config/etcdstore"
+	"github.com/lbshipd/lbshipd/internal/ownfiles"
 	"github.com/lbshipd/lbshipd/internal/seal"
 )
 
@@ -59,6 +60,13 @@ func (f *etcdFlags) options(log *slog.Logger) (o etcdstore.Options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// keep adds the files with secrets that the flags name.
+func (f *etcdFlags) keep(s *ownfiles.Set) {
+	s.Keep("the cluster key", f.clusterKey)
+	s.Keep("the key of the certificate for etcd", f.key)
+	s.Keep("the password for etcd", f.passwordFile)
 }
 
 // check says what is wrong with the flags together.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/lbshipd/lbshipd/admin/auth"
 	"github.com/lbshipd/lbshipd/admin/collector"
 	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/ownfiles"
 	"github.com/lbshipd/lbshipd/internal/ratelog"
 	"github.com/lbshipd/lbshipd/pipeline"
 	"github.com/lbshipd/lbshipd/positions"
@@ -93,6 +95,8 @@ type running struct {
 	host   string
 	node   config.Node
 	origin *origin
+	own    *ownfiles.Set
+	named  []string // files that the objects of the running configuration name
 	sup    *pipeline.Supervisor
 	store  *positions.Store
 	notify notifier
@@ -129,7 +133,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("finding this machine's name: %w", err)
 	}
-	d := &running{o: o, log: log, stderr: stderr, host: host, node: node, notify: notifier{log}}
+	d := &running{o: o, log: log, stderr: stderr, host: host, node: node, notify: notifier{log}, own: ownFiles(o)}
 	if d.origin, err = openOrigin(o, node, log); err != nil {
 		return err
 	}
@@ -154,7 +158,8 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 		return err
 	}
 	d.admin = admin
-	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir})
+	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir,
+		Refused: d.own.Check})
 	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log,
 		Node: collector.Node{Node: node, Version: ownVersion()}})
 	admin.serve(d.handler(registry, verifier), log)
@@ -231,12 +236,21 @@ func (d *running) report() (stop func()) {
 	return func() { cancel(); work.Wait() }
 }
 
-// apply makes what is for this node run.
+// apply makes what is for this node run. The files that its objects name are kept from
+// sources before one can open them.
 func (d *running) apply(e config.Event) error {
-	if e.Config != nil {
-		e.Config = e.Config.ForNode(d.node)
+	if e.Config == nil {
+		return d.sup.ApplyEvent(e)
 	}
-	return d.sup.ApplyEvent(e)
+	named := e.Config.NamedFiles()
+	d.own.Name(slices.Concat(d.named, named))
+	e.Config = e.Config.ForNode(d.node)
+	if err := d.sup.ApplyEvent(e); err != nil {
+		return err
+	}
+	d.named = named
+	d.own.Name(named)
+	return nil
 }
 
 // change applies a new configuration, or says why it does not.

@@ -58,7 +58,7 @@ func (d *discovery) replaced(path, first string) bool {
 	if now == nil || now.file == nil {
 		return false
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := d.src.openFile(path)
 	if err != nil {
 		return false
 	}
@@ -131,7 +131,7 @@ func (d *discovery) rotatedFrom(dir, name string) string {
 
 // openBorn makes the file at path an input if it was born after since.
 func (d *discovery) openBorn(path, first string, since time.Time) *input {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := d.src.openFile(path)
 	if err != nil {
 		return nil
 	}

@@ -71,7 +71,7 @@ func rotatedName(base, name string) bool {
 
 // openCopy opens the file at path if it may hold what is before p.
 func (s *source) openCopy(path string, p *place, not inode) (c copyFile, ok bool) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := s.openFile(path)
 	if err != nil {
 		return c, false
 	}

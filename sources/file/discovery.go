@@ -193,8 +193,7 @@ func (d *discovery) check(path string) bool {
 // which is not path if it was renamed before it could be opened. matches says
 // whether path is one of the globs.
 func (d *discovery) open(path, first string, matches bool) bool {
-	// O_NONBLOCK: a fifo that has come in the file's place must not block us.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := d.src.openFile(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			d.complain(path, "unreadable", err.Error())

@@ -138,7 +138,7 @@ func (d *discovery) restoreFrom(dir string, wanted map[string][]string) (restore
 
 // reopen opens the file if it is one that is wanted.
 func (d *discovery) reopen(path string, wanted map[string][]string) *input {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	f, err := d.src.openFile(path)
 	if err != nil {
 		return nil
 	}

@@ -1,0 +1,182 @@
+// Package ownfiles tells the files that hold the daemon's own secrets and state from
+// all others, whatever name they are opened by: whoever may say what is read and where it
+// goes shall not have these.
+package ownfiles
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Set is what nobody may read but the daemon itself. It is safe for concurrent use.
+//
+// A file is known by what it is, not by its name: by device and inode, which symbolic
+// links, /proc/PID/root, /proc/PID/fd, bind mounts and other mount namespaces do not
+// change, and nor do hard links while the original is in its place. What is left
+// is a hard link to a file that was replaced since, and a copy: it takes the daemon's
+// user or root to make one (fs.protected_hardlinks, which systemd sets, and mode 0600).
+type Set struct {
+	mu     sync.Mutex
+	fixed  []place
+	named  []place
+	trees  map[string]*tree // by path; looked at again after treeFor
+	treeAt time.Time
+}
+
+// place is one file or directory that is kept.
+type place struct{ path, what string }
+
+// New returns a Set of nothing but the file systems that the kernel makes up.
+func New() *Set { return &Set{} }
+
+// Keep adds files and directories for as long as the daemon runs; a directory stands
+// for all that is in it and below it. Empty paths are passed over. A path need not exist yet.
+func (s *Set) Keep(what string, paths ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fixed = appendPlaces(s.fixed, what, paths)
+}
+
+// Name says which files the configuration names, in place of those of the last call.
+func (s *Set) Name(paths []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.named = appendPlaces(nil, "a file that a TLS bundle or a target names", paths)
+}
+
+func appendPlaces(list []place, what string, paths []string) []place {
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		list = append(list, place{path, what})
+	}
+	return list
+}
+
+// Check returns nil if the open file may be read by others, else why not. What cannot
+// be looked at may not be read.
+func (s *Set) Check(f *os.File) error {
+	fd := int(f.Fd())
+	if err := checkKind(fd); err != nil {
+		return err
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("finding out which file it is: %w", err)
+	}
+	at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil { // there may be no /proc
+		at = f.Name()
+	}
+	o := opened{id: inode{st.Dev, st.Ino}, path: strings.TrimSuffix(at, " (deleted)")}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); s.trees == nil || now.Sub(s.treeAt) >= treeFor {
+		s.trees, s.treeAt = map[string]*tree{}, now
+	}
+	for _, list := range [][]place{s.fixed, s.named} {
+		for _, p := range list {
+			if s.holds(p, &o) {
+				return fmt.Errorf("it is %s (%s), which lbshipd keeps to itself", p.what, p.path)
+			}
+		}
+	}
+	return nil
+}
+
+type inode struct{ dev, ino uint64 }
+
+// opened is the file that is asked about.
+type opened struct {
+	id      inode
+	path    string  // the kernel's name for it
+	parents []inode // the directories that this leads through; nil: not looked up yet
+}
+
+// holds reports whether the file is that of the place, or in it.
+func (s *Set) holds(p place, o *opened) bool {
+	id, dir, err := identify(p.path)
+	if err == nil && !dir && id == o.id {
+		return true
+	}
+	if o.path == p.path || isRemains(o.path, p.path) {
+		return true
+	}
+	if real, err := filepath.EvalSymlinks(p.path); err == nil && real != p.path && (o.path == real || isRemains(o.path, real)) {
+		return true
+	}
+	if !dir {
+		return false
+	}
+	t := s.trees[p.path]
+	if t == nil {
+		t = walk(p.path)
+		s.trees[p.path] = t
+	}
+	return t.files[o.id] || o.below(t, id)
+}
+
+func identify(path string) (id inode, dir bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return id, false, err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return inode{st.Dev, st.Ino}, info.IsDir(), nil
+}
+
+// below reports whether the file's name leads through a directory of the tree.
+func (o *opened) below(t *tree, root inode) bool {
+	if o.parents == nil {
+		o.parents = []inode{}
+		for dir := filepath.Dir(o.path); ; dir = filepath.Dir(dir) {
+			if id, is, err := identify(dir); err == nil && is {
+				o.parents = append(o.parents, id)
+			}
+			if dir == "/" || dir == "." {
+				break
+			}
+		}
+	}
+	for _, id := range o.parents {
+		if id == root || t.dirs[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// remains are the ends of the names under which editors, package managers and we
+// ourselves leave what a file held, beside it.
+var remains = []string{"~", ".bak", ".old", ".orig", ".save", ".tmp", ".swp", ".swo", ".swx", ".rpmsave", ".rpmorig", ".rpmnew",
+	".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-tmp", ".ucf-old", ".ucf-new", ".ucf-dist"}
+
+// isRemains reports whether the name is that of what the file at path held, or shall hold next.
+func isRemains(name, path string) bool {
+	if filepath.Dir(name) != filepath.Dir(path) {
+		return false
+	}
+	base := filepath.Base(path)
+	rest, ok := strings.CutPrefix(strings.TrimLeft(filepath.Base(name), ".#"), strings.TrimLeft(base, "."))
+	if !ok {
+		return false
+	}
+	if strings.HasPrefix(rest, ".lbshipd-new-") { // internal/wholefile
+		return true
+	}
+	for _, end := range remains {
+		if rest == end {
+			return true
+		}
+	}
+	return rest == "#" // Emacs
+}
