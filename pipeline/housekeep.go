@@ -17,6 +17,7 @@ func (s *Supervisor) housekeep(ctx context.Context) {
 		s.settle()
 		s.endStarts(time.Now())
 		s.Sample()
+		s.sampleDisk()
 		s.metrics.flows.mark(time.Now())
 		if now := time.Now(); now.Sub(asked) >= riskEvery {
 			asked = now

@@ -32,6 +32,7 @@ var (
 	specInputs     = Metric{"lbshipd_source_inputs", "gauge", []string{"source"}, "Inputs (files or journals) of the source that are open."}
 	specHeldFiles  = Metric{"lbshipd_source_held_files", "gauge", []string{"source"}, "Files that are held open though they were deleted or rotated away, because a target still needs them or they may still be written."}
 	specHeldBytes  = Metric{"lbshipd_source_held_bytes", "gauge", []string{"source"}, "Disk space of deleted files that are held open."}
+	specLastRead   = Metric{"lbshipd_source_last_read_timestamp_seconds", "gauge", []string{"source"}, "When records of the source were last read, in Unix seconds; 0 if none were since the daemon started."}
 	specReadErrors = Metric{"lbshipd_source_read_errors_total", "counter", []string{"source"}, "Errors while reading or opening an input; reading is tried again."}
 )
 
@@ -67,7 +68,7 @@ var (
 // Metrics lists the specification of every metric of lbshipd itself, in the
 // order of the reference page.
 func Metrics() []Metric {
-	return slices.Concat(ownMetrics(), ledgerMetrics(), spoolSpecs())
+	return slices.Concat(ownMetrics(), configMetrics(), ledgerMetrics(), spoolSpecs())
 }
 
 // ownMetrics are those that are counted as things happen.
@@ -84,7 +85,7 @@ func ownMetrics() []Metric {
 		specLostBytes,
 		specGaps,
 		specInputs, specHeldFiles, specHeldBytes,
-		specReadErrors,
+		specReadErrors, specLastRead,
 		specDelivered,
 		specRefused,
 		specLostTarget,
@@ -119,7 +120,7 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{counters: map[string]*prometheus.CounterVec{}, gauges: map[string]*prometheus.GaugeVec{}}
-	for _, s := range slices.Concat(ownMetrics(), spoolSpecs()) {
+	for _, s := range slices.Concat(ownMetrics(), configMetrics(), spoolSpecs()) {
 		switch s.Kind {
 		case "counter":
 			m.counters[s.Name] = prometheus.NewCounterVec(prometheus.CounterOpts{Name: s.Name, Help: s.Help}, s.Labels)
@@ -164,7 +165,7 @@ type sourceMetrics struct {
 	name string
 
 	read, readBytes, filtered, unparsed, unknown, truncated, readErrors prometheus.Counter
-	inputs, heldFiles, heldBytes                                        prometheus.Gauge
+	inputs, heldFiles, heldBytes, lastRead                              prometheus.Gauge
 	flow                                                                *flow // what is read
 }
 
@@ -174,7 +175,7 @@ func (m *metrics) source(name string) *sourceMetrics {
 		read: m.counter(specRead, name), readBytes: m.counter(specReadBytes, name), filtered: m.counter(specFiltered, name),
 		unparsed: m.counter(specUnparsed, name), unknown: m.counter(specUnknown, name), truncated: m.counter(specTruncated, name),
 		readErrors: m.counter(specReadErrors, name), inputs: m.gauge(specInputs, name),
-		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name), flow: m.flows.of("source", name),
+		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name), lastRead: m.gauge(specLastRead, name), flow: m.flows.of("source", name),
 	}
 }
 

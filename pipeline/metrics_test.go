@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/internal/testbed"
 	"github.com/lbshipd/lbshipd/positions"
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sinks"
@@ -46,6 +48,10 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 	tm.request(time.Second, "ok")
 	h.sup.Refuse(errors.New("x"))
 	h.sup.Sample()
+	h.sup.sampleDisk()
+	h.sup.Collectors(3, 2)
+	ca := testbed.NewCA(t, "metrics")
+	h.sup.metrics.running(&config.Config{TLSBundles: []config.TLSBundle{{Name: "siem", CAPem: ca.PEM}}}, "abc")
 	h.sup.askRisks(time.Now())
 
 	families, err := h.reg.Gather()
@@ -87,6 +93,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 		"lbshipd_config_last_reload_successful": 0,
 		"lbshipd_ledger_read_records":           12, "lbshipd_ledger_delivered_records": 10, "lbshipd_ledger_refused_records": 1,
 		"lbshipd_ledger_lost_records": 1, "lbshipd_ledger_in_flight_records": 0, "lbshipd_ledger_difference_records": 0,
+		"lbshipd_collectors_known": 3, "lbshipd_collectors_online": 2, "lbshipd_tls_bundle_not_after_timestamp_seconds": float64(ca.Cert.NotAfter.Unix()),
 		"lbshipd_at_risk_bytes": 5, "lbshipd_at_risk_seconds": 3600,
 	} {
 		for _, f := range families {

@@ -47,6 +47,9 @@ func (p *processor) process(b *record.Batch, last bool) tally {
 	p.times.end(b, &p.options)
 	b.Filtered += n.filtered
 	p.metrics.read.Add(float64(b.Read))
+	if b.Read > 0 {
+		p.metrics.lastRead.Set(float64(p.options.Now.Unix()))
+	}
 	p.metrics.flow.total.Add(int64(b.Read))
 	p.metrics.readBytes.Add(float64(b.ReadBytes))
 	p.metrics.filtered.Add(float64(b.Filtered))

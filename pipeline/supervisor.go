@@ -88,7 +88,7 @@ func New(o Options) *Supervisor {
 	o.Registry.MustRegister(newLedgerCollector(s))
 	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
 	s.metrics.gauge(specSaveOK).Set(1)
-	s.metrics.configuration(&config.Event{})
+	s.metrics.configuration(s.cfg, &config.Event{})
 	s.metrics.cached(false)
 	ticking, stop := context.WithCancel(s.ctx)
 	s.tick = stop
@@ -128,7 +128,7 @@ func (s *Supervisor) ApplyEvent(e config.Event) error {
 	e.Config = nil
 	s.mu.Lock()
 	s.cfg, s.event, s.applied, s.refused = cfg, e, time.Now(), nil
-	s.metrics.configuration(&e)
+	s.metrics.configuration(cfg, &e)
 	s.metrics.cached(e.Cached || !s.storeIs.since.IsZero())
 	s.mu.Unlock()
 	s.lookAtSpools(time.Now())

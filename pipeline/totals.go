@@ -50,7 +50,8 @@ func (s *allOutcomes) totals() map[string]Totals {
 }
 
 // configuration shows what an applied configuration came with.
-func (m *metrics) configuration(e *config.Event) {
+func (m *metrics) configuration(cfg *config.Config, e *config.Event) {
+	m.running(cfg, e.Hash)
 	count := map[config.Kind]int{}
 	for _, r := range e.Rejected {
 		count[r.Kind]++

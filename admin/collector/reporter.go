@@ -56,6 +56,10 @@ type Options struct {
 	Node     Node
 	Log      *slog.Logger
 	Interval time.Duration // 0: DefaultInterval
+
+	// Fleet is told, after each report that a store of many nodes has taken, how many
+	// have reported there and how many of them are alive. It may be nil.
+	Fleet func(known, online int)
 }
 
 // Reporter reports of a node. Neither a store that is away nor one that hangs
@@ -253,6 +257,7 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 			r.o.Log.Info("reports of this node are stored again")
 		}
 		r.failing, r.away, r.before.Counts = false, false, counts
+		r.countFleet()
 		r.took, r.tell = now.Sub(asked), time.Time{}
 		r.retry.Reset()
 		// Not all nodes that were started together report together; and never
@@ -266,6 +271,21 @@ func (r *Reporter) report(ctx context.Context, within time.Duration) {
 		r.o.Log.Warn("the report of this node cannot be stored; it goes on working and tries again", "error", err, "next_try_in", wait.Round(time.Millisecond).String())
 	}
 	r.failing, r.away = true, r.reached() != nil
+}
+
+// counter is a store that knows how many nodes report to it.
+type counter interface {
+	Fleet() (known, online int, ok bool)
+}
+
+func (r *Reporter) countFleet() {
+	store, counts := r.o.To.(counter)
+	if !counts || r.o.Fleet == nil {
+		return
+	}
+	if known, online, ok := store.Fleet(); ok {
+		r.o.Fleet(known, online)
+	}
 }
 
 // make makes a report.

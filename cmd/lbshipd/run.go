@@ -161,7 +161,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir,
 		Refused: d.own.Check})
 	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log,
-		Node: collector.Node{Node: node, Version: ownVersion()}})
+		Node: collector.Node{Node: node, Version: ownVersion()}, Fleet: d.sup.Collectors})
 	admin.serve(d.handler(registry, verifier), log)
 	defer admin.close()
 	return d.run(ctx, first, events, signals)

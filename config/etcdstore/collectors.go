@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -35,6 +37,26 @@ type reports struct {
 	skipped config.Collector
 	alive   *alive // nil: nothing was reported yet
 	twin    bool   // when the last report was written, the node was kept alive by another daemon
+	fleet   atomic.Pointer[fleet]
+}
+
+// fleet is how many nodes there were when the last report was written.
+type fleet struct{ known, online int }
+
+// Fleet returns how many nodes have reported and were not forgotten, and how many of them
+// are alive, as of this node's last report; false before that. It asks nobody.
+func (s *Store) Fleet() (known, online int, ok bool) {
+	f := s.reports.fleet.Load()
+	if f == nil {
+		return 0, 0, false
+	}
+	return f.known, f.online, true
+}
+
+// noteFleet takes the counts from the end of the answers to a report.
+func (r *reports) noteFleet(answers []*pb.ResponseOp) {
+	n := len(answers)
+	r.fleet.Store(&fleet{known: int(answers[n-2].GetResponseRange().Count), online: int(answers[n-1].GetResponseRange().Count)})
 }
 
 // stateDuplicate is the state of a node whose name two daemons have.
@@ -95,10 +117,16 @@ func (s *Store) putReport(ctx context.Context, c config.Collector, a *alive) (tw
 		return false, s.unavailable(err)
 	}
 	put := clientv3.OpPut(s.key("collectors", c.ID), string(value))
+	// Counted in the same request: no node asks for all reports to know that one is missing.
+	known := clientv3.OpGet(s.key("collectors/"), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	online := clientv3.OpGet(s.key("alive/"), clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if lease, key := a.lease(), s.key("alive", c.ID); lease != clientv3.NoLease {
 		// Somebody may have deleted it, or have it for another daemon: then it is written again.
-		res, err := client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(key), "=", lease)).Then(put).
-			Else(clientv3.OpGet(key), put, clientv3.OpPut(key, "", clientv3.WithLease(lease))).Commit()
+		res, err := client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(key), "=", lease)).Then(put, known, online).
+			Else(clientv3.OpGet(key), put, clientv3.OpPut(key, "", clientv3.WithLease(lease)), known, online).Commit()
+		if err == nil {
+			s.reports.noteFleet(res.Responses)
+		}
 		switch {
 		case err == nil && res.Succeeded:
 			return false, nil

@@ -57,6 +57,12 @@ func TestCollectors(t *testing.T) {
 	if err != nil || len(all) != 2 || all[0].ID != "n1" || all[0].PipelineHealth != config.HealthDegraded || all[0].NodeLabels["a"] != "b" || time.Since(all[0].LastSeen) > time.Minute {
 		t.Fatalf("%+v, %v", all, err)
 	}
+	if known, online, ok := one.Fleet(); !ok || known != 2 || online != 2 {
+		t.Errorf("n1 has seen %d nodes, %d of them alive (%v)", known, online, ok)
+	}
+	if known, online, ok := reader.Fleet(); ok {
+		t.Errorf("who has not reported has seen %d, %d", known, online)
+	}
 	// It lives on without reporting.
 	time.Sleep(2500 * time.Millisecond) // more than two of its leases
 	if !status("n1", config.AlloyOnline)() {
@@ -68,6 +74,11 @@ func TestCollectors(t *testing.T) {
 		t.Errorf("n1 is %s just after it has ended", r.collector(reader, "n1").AlloyStatus)
 	}
 	eventually(t, "n1 is offline", status("n1", config.AlloyOffline))
+	r.report(two, config.Collector{ID: "n2", PipelineHealth: config.HealthDegraded})
+	if known, online, _ := two.Fleet(); known != 2 || online != 1 {
+		t.Errorf("n2 has seen %d nodes, %d of them alive", known, online)
+	}
+	r.report(two, config.Collector{ID: "n2", PipelineHealth: config.HealthHealthy})
 	if !status("n2", config.AlloyOnline)() || r.collector(reader, "n1").PipelineHealth != config.HealthHealthy {
 		t.Errorf("%+v", r.collector(reader, "n1"))
 	}
