@@ -15,6 +15,8 @@ type TestOptions struct {
 	Host string // this node's name
 	By   string // who asked for it, for the record that is sent; empty: nobody says
 	Dir  string // the folder that relative paths are relative to
+	// NoRecord leaves out the record: nothing is stored anywhere.
+	NoRecord bool
 }
 
 // TestTarget tests a target that is valid and has its defaults, enabled or not,
@@ -45,6 +47,9 @@ func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle,
 	tester, ok := sink.(sinks.Tester)
 	if !ok {
 		return fails("targets of kind %s cannot be tested", kind)
+	}
+	if o.NoRecord {
+		return sinks.NewTestReport(tester.Probe(ctx))
 	}
 	return sinks.NewTestReport(tester.Test(ctx, o.By))
 }

@@ -49,11 +49,13 @@ var words = map[string][]string{
 	"Whoami.role":               {"viewer", "editor", "admin"},
 	"RevisionChange.action":     {"create", "update", "delete"},
 	"Step.name":                 {sinks.StepConfig, sinks.StepDNS, sinks.StepTCP, sinks.StepTLS, sinks.StepHTTP, sinks.StepRELP, sinks.StepRecord},
-	"Source.startAt":            {"end", "beginning"},
-	"RsyslogTarget.protocol":    {"tls", "tcp", "udp", "relp", "relp-tls"},
-	"RsyslogTarget.framing":     {"octet-counting", "newline"},
-	"RsyslogTarget.facility":    config.Facilities(),
-	"StdoutTarget.format":       {"text", "json", "logfmt"},
+	"Step.cause": {sinks.CauseName, sinks.CauseRefused, sinks.CauseUnreachable, sinks.CauseExpired, sinks.CauseNotYet, sinks.CauseAuthority, sinks.CauseServerName,
+		sinks.CauseFingerprint, sinks.CauseHandshake, sinks.CauseAuth, sinks.CauseLimited, sinks.CauseNotLoki},
+	"Source.startAt":         {"end", "beginning"},
+	"RsyslogTarget.protocol": {"tls", "tcp", "udp", "relp", "relp-tls"},
+	"RsyslogTarget.framing":  {"octet-counting", "newline"},
+	"RsyslogTarget.facility": config.Facilities(),
+	"StdoutTarget.format":    {"text", "json", "logfmt"},
 }
 
 // alternatives are the fields of an object of which exactly one is given.

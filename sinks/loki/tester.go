@@ -29,6 +29,16 @@ var _ sinks.Tester = (*Sink)(nil)
 // {source="lbshipd-test", host="..."} (and the target's own labels). Behind a proxy, the name and the
 // connections are the proxy's.
 func (s *Sink) Test(ctx context.Context, by string) []sinks.Step {
+	return s.test(ctx, func(ctx context.Context, p *probe.Steps) { s.testRecord(ctx, p, by) })
+}
+
+// Probe implements sinks.Tester: Test up to the empty push.
+func (s *Sink) Probe(ctx context.Context) []sinks.Step {
+	return s.test(ctx, func(context.Context, *probe.Steps) {})
+}
+
+// test takes the steps up to the empty push, and then what is left to do.
+func (s *Sink) test(ctx context.Context, then func(context.Context, *probe.Steps)) []sinks.Step {
 	c := s.client
 	p := probe.New("", c.timeout)
 	p.Hide = c.secrets()
@@ -59,7 +69,7 @@ func (s *Sink) Test(ctx context.Context, by string) []sinks.Step {
 	defer c.http.CloseIdleConnections()
 	ctx = httptrace.WithClientTrace(ctx, h.trace())
 	if s.testHTTP(ctx, p, &h, through) {
-		s.testRecord(ctx, p, by)
+		then(ctx, p)
 	}
 	return p.List()
 }
@@ -285,13 +295,13 @@ func (s *Sink) refusedTest(a *answer) error {
 	}
 	switch {
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
-		return fmt.Errorf("%s; what was sent: %s", said, s.client.sent())
+		return probe.Because(sinks.CauseAuth, fmt.Errorf("%s; what was sent: %s", said, s.client.sent()))
 	case a.header.Get("Location") != "":
 		return fmt.Errorf("%s; it redirects to %s, where no push follows: give the URL that it leads to", said, cutDetail(a.header.Get("Location")))
 	case a.status == http.StatusNotFound, a.status == http.StatusMethodNotAllowed, a.isPage():
-		return fmt.Errorf("%s; this is not Loki's push API: is that URL right?", said)
+		return probe.Because(sinks.CauseNotLoki, fmt.Errorf("%s; this is not Loki's push API: is that URL right?", said))
 	case a.status == http.StatusTooManyRequests:
-		return fmt.Errorf("%s; the tenant's limits are reached, records are sent again until they pass", said)
+		return probe.Because(sinks.CauseLimited, fmt.Errorf("%s; the tenant's limits are reached, records are sent again until they pass", said))
 	}
 	return errors.New(said)
 }

@@ -97,6 +97,55 @@ func TestTestOfALokiThatWorks(t *testing.T) {
 	}
 }
 
+// A probe is a test that leaves nothing behind, and says of what kind a failure is.
+func TestProbe(t *testing.T) {
+	ca := testbed.NewCA(t, "ours")
+	trusts := &config.TLSBundle{Name: "b", CAPem: ca.PEM}
+	status := func(code int) string {
+		f := newFake(t)
+		f.decide(func(w http.ResponseWriter, _ *http.Request, req *push.PushRequest) bool {
+			if len(req.Streams) > 0 {
+				t.Error("a record was sent")
+			}
+			w.WriteHeader(code)
+			return false
+		})
+		return f.URL
+	}
+	good := newFake(t)
+	gone := newFake(t)
+	gone.Close()
+	for name, c := range map[string]struct {
+		url, steps, cause string
+		bundle            *config.TLSBundle
+	}{
+		"works":   {good.URL, "dns tcp http", "", nil},
+		"name":    {"http://loki.invalid", "!dns", sinks.CauseName, nil},
+		"refused": {gone.URL, "dns !tcp", sinks.CauseRefused, nil},
+		"expired": {serveTLS(t, ca.Expired(t, "127.0.0.1"), nil), "dns tcp !tls", sinks.CauseExpired, trusts},
+		"CA":      {serveTLS(t, ca.Server(t, "127.0.0.1"), nil), "dns tcp !tls", sinks.CauseAuthority, nil},
+		"host":    {serveTLS(t, ca.Server(t, "loki.test"), nil), "dns tcp !tls", sinks.CauseServerName, trusts},
+		"no cert": {serveTLS(t, ca.Server(t, "127.0.0.1"), ca), "dns tcp !tls", sinks.CauseHandshake, trusts},
+		"401":     {status(401), "dns tcp !http", sinks.CauseAuth, nil},
+		"429":     {status(429), "dns tcp !http", sinks.CauseLimited, nil},
+		"404":     {status(404), "dns tcp !http", sinks.CauseNotLoki, nil},
+		"500":     {status(500), "dns tcp !http", "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			r := sinks.NewTestReport(newRig(t, config.LokiTarget{URL: c.url}, c.bundle).Probe(ctx))
+			wantSteps(t, r, c.steps)
+			if got := r.Steps[len(r.Steps)-1].Cause; got != c.cause {
+				t.Errorf("cause %q, want %q:\n%s", got, c.cause, show(r))
+			}
+		})
+	}
+	if len(good.lines) > 0 {
+		t.Errorf("sent %q", good.lines)
+	}
+}
+
 func TestTestSaysWhatLokiRefuses(t *testing.T) {
 	const secret = "geheimnis"
 	echo := func(status int, body string) func(http.ResponseWriter, *http.Request, *push.PushRequest) bool {

@@ -66,7 +66,7 @@ func (s *Steps) Add(name, text string, err error, took time.Duration) bool {
 	if err != nil {
 		text = err.Error()
 	}
-	s.list = append(s.list, sinks.Step{Name: name, OK: err == nil, Message: s.message(text), Seconds: took.Seconds()})
+	s.list = append(s.list, sinks.Step{Name: name, OK: err == nil, Message: s.message(text), Cause: causeOf(err), Seconds: took.Seconds()})
 	return err == nil
 }
 
@@ -75,7 +75,7 @@ func (s *Steps) Add(name, text string, err error, took time.Duration) bool {
 func (s *Steps) Fail(name string, err error) {
 	for i := len(s.list) - 1; i >= 0; i-- {
 		if step := &s.list[i]; step.Name == name {
-			step.OK = false
+			step.OK, step.Cause = false, causeOf(err)
 			step.Message = s.message(err.Error() + "; before that: " + strings.TrimPrefix(step.Message, s.prefix()))
 			return
 		}
@@ -147,6 +147,10 @@ func explainDNS(host string, err error) error {
 	if !errors.As(err, &d) {
 		return fmt.Errorf("looking up %s: %w", host, err)
 	}
+	return Because(sinks.CauseName, dnsWords(host, d))
+}
+
+func dnsWords(host string, d *net.DNSError) error {
 	asked := ""
 	if d.Server != "" {
 		asked = " (asked " + d.Server + ")"
@@ -175,11 +179,13 @@ func (s *Steps) Connect(ctx context.Context, list []netip.Addr, port string) (*n
 		}
 		wg.Wait()
 		var said []string
+		var last error
 		for i, ip := range list {
 			address := net.JoinHostPort(ip.String(), port)
 			switch {
 			case errs[i] != nil:
-				said = append(said, address+": "+s.explainDial(ctx, errs[i]).Error())
+				last = s.explainDial(ctx, errs[i])
+				said = append(said, address+": "+last.Error())
 			case kept == nil:
 				kept = conns[i]
 				said = append(said, address+": connected")
@@ -190,7 +196,7 @@ func (s *Steps) Connect(ctx context.Context, list []netip.Addr, port string) (*n
 		}
 		text := strings.Join(said, "; ")
 		if kept == nil {
-			return "", errors.New(text)
+			return "", Because(causeOf(last), errors.New(text))
 		}
 		return text, nil
 	})
@@ -208,13 +214,13 @@ func (s *Steps) explainDial(ctx context.Context, err error) error {
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("connection refused: nobody listens on that port, or a firewall rejects it")
+		return Because(sinks.CauseRefused, errors.New("connection refused: nobody listens on that port, or a firewall rejects it"))
 	case errors.Is(err, context.Canceled):
 		return errors.New("the test was ended")
 	case errors.As(err, &timeout) && timeout.Timeout(), ctx.Err() != nil:
-		return fmt.Errorf("no answer within %s: the host is down, or a firewall drops what is sent to it", s.Timeout)
+		return Because(sinks.CauseUnreachable, fmt.Errorf("no answer within %s: the host is down, or a firewall drops what is sent to it", s.Timeout))
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return fmt.Errorf("this machine has no way there: %w", err)
+		return Because(sinks.CauseUnreachable, fmt.Errorf("this machine has no way there: %w", err))
 	}
 	return err
 }

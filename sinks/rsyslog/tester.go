@@ -27,7 +27,15 @@ const refusalTime = 250 * time.Millisecond
 // to each of the name's addresses, TLS, RELP, and one message with the
 // application name lbshipd-test. All that is done at once.
 func (s *sink) Test(ctx context.Context, by string) []sinks.Step {
-	message := s.testMessage(by)
+	return s.test(ctx, s.testMessage(by))
+}
+
+// Probe implements sinks.Tester: Test without the message. Over TLS it waits as long as a server may
+// take to refuse our certificate; over UDP only the name can be tested.
+func (s *sink) Probe(ctx context.Context) []sinks.Step { return s.test(ctx, nil) }
+
+// test tests all addresses; message is nil if none is to be sent.
+func (s *sink) test(ctx context.Context, message []byte) []sinks.Step {
 	results := make([][]sinks.Step, len(s.list))
 	var wg sync.WaitGroup
 	for i := range s.list {
@@ -74,6 +82,9 @@ func (s *sink) testAddress(ctx context.Context, a *address, message []byte) []si
 	if !ok {
 		return p.List()
 	}
+	if s.protocol == "udp" && message == nil {
+		return p.List()
+	}
 	if s.protocol == "udp" {
 		p.Do(ctx, sinks.StepRecord, func(ctx context.Context) (string, error) { return s.testDatagram(ctx, a, message) })
 		return p.List()
@@ -115,6 +126,11 @@ func (s *sink) testStream(ctx context.Context, p *probe.Steps, a *address, conn 
 	} else {
 		st.start()
 	}
+	if message == nil {
+		st.testStays(ctx, p)
+		to.finish(ctx)
+		return
+	}
 	// Beside the answer, it takes as long as it takes to believe it.
 	p.Timeout += st.settle
 	if do(ctx, p, sinks.StepRecord, func(ctx context.Context) (string, error) {
@@ -150,6 +166,26 @@ func do(ctx context.Context, p *probe.Steps, name string, step func(context.Cont
 		err = fmt.Errorf("no answer within %s", p.Timeout)
 	}
 	return p.Add(name, text, testError(err), time.Since(start))
+}
+
+// testStays waits for the refusal of a server that has not looked at our
+// certificate before the handshake was over.
+func (s *stream) testStays(ctx context.Context, p *probe.Steps) {
+	if !s.tls {
+		return
+	}
+	s.settled = time.Now().Add(s.settle)
+	timer := time.NewTimer(s.settle)
+	defer timer.Stop()
+	select {
+	case <-s.dead:
+		var known *sinks.Error
+		if err := s.broken(nil); errors.As(err, &known) {
+			p.Fail(sinks.StepTLS, known.Err)
+		}
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (s *stream) testHandshake(ctx context.Context, conf *tls.Config) (string, error) {

@@ -78,6 +78,9 @@ func TestTestOfARsyslogThatWorks(t *testing.T) {
 			}
 			rs := testbed.StartRsyslog(t, o)
 			target.Address = rs.Address
+			// A probe sends nothing: one message is there in the end.
+			probed := sinks.NewTestReport(newRig(t, target, bundleFor(p, protocol)).Probe(within(t, 30*time.Second)))
+			wantSteps(t, probed, strings.TrimSuffix(c.steps, " record"))
 			r := test(t, target, bundleFor(p, protocol))
 			wantSteps(t, r, c.steps, c.says)
 			m := rs.Wait(t, 1)
@@ -103,6 +106,8 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 	p := newPKI(t)
 	foreign := testbed.NewCA(t, "foreign CA")
 	old := p.ca.Expired(t, "logs.example")
+	causes := map[string]string{"no client certificate": sinks.CauseHandshake, "another's client": sinks.CauseHandshake, "foreign client": sinks.CauseHandshake,
+		"unknown authority": sinks.CauseAuthority, "wrong name": sinks.CauseServerName, "expired": sinks.CauseExpired, "fingerprint": sinks.CauseFingerprint}
 	for _, driver := range []string{"gtls", "relp-tls", "relp-ossl"} {
 		rs := testbed.StartRsyslog(t, testbed.RsyslogOptions{Protocol: driver, CA: p.ca, Cert: p.server, PermittedPeers: []string{"node1"}})
 		expired := testbed.StartRsyslog(t, testbed.RsyslogOptions{Protocol: driver, CA: p.ca, Cert: old, PermittedPeers: []string{"node1"}})
@@ -125,6 +130,11 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 				t.Parallel()
 				c.target.Protocol = overTLS[driver]
 				wantSteps(t, test(t, c.target, c.bundle), "dns tcp !tls", c.says...)
+				probed := sinks.NewTestReport(newRig(t, c.target, c.bundle).Probe(within(t, 30*time.Second)))
+				wantSteps(t, probed, "dns tcp !tls", c.says...)
+				if cause := probed.Steps[2].Cause; cause != causes[name] {
+					t.Errorf("cause %q, want %q", cause, causes[name])
+				}
 			})
 		}
 	}

@@ -42,6 +42,13 @@ func (s *Sink) Test(ctx context.Context, by string) []sinks.Step {
 	return p.List()
 }
 
+// Probe implements sinks.Tester: without a record there is nothing to test.
+func (s *Sink) Probe(context.Context) []sinks.Step {
+	p := probe.New("", testTimeout)
+	p.Add(sinks.StepConfig, "records are printed on the daemon's standard output", nil, 0)
+	return p.List()
+}
+
 // print writes one line in one write, so that it is not mixed with others.
 func (s *Sink) print(text string) error {
 	b := record.NewBatch()
