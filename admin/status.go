@@ -49,6 +49,11 @@ type SourceStatus struct {
 	Inputs int     `json:"inputs"` // files or journals that are open
 	Rate   float64 `json:"rate"`   // records a second that were read in the last 10 seconds
 	Error  string  `json:"error,omitempty"`
+
+	QuietSeconds float64 `json:"quietSeconds"`        // how long nothing was read from it, since the daemon runs
+	Silent       bool    `json:"silent"`              // that is longer than its silentAfter
+	HeldFiles    int     `json:"heldFiles,omitempty"` // that it holds open though they were deleted or rotated away
+	HeldBytes    int64   `json:"heldBytes,omitempty"` // of the disk that deleted ones among them occupy
 }
 
 // TargetStatus is one target at work.
@@ -123,7 +128,7 @@ func StatusOf(st pipeline.Status, version string) Status {
 		s.Reasons = []string{}
 	}
 	for _, x := range st.Sources {
-		s.Sources = append(s.Sources, SourceStatus{x.Name, x.Kind, x.Format, x.Inputs, x.Rate, text(x.Err)})
+		s.Sources = append(s.Sources, SourceStatus{x.Name, x.Kind, x.Format, x.Inputs, x.Rate, text(x.Err), x.Quiet.Seconds(), x.Silent, x.Held.Files, x.Held.Bytes})
 	}
 	for _, x := range st.Targets {
 		t := TargetStatus{Name: x.Name, Kind: x.Kind, Class: x.Class, Error: text(x.Err), BehindInputs: x.Behind,

@@ -21,6 +21,7 @@ sources:
     minLevel: info
     labels: {k: v}
     startAt: beginning
+    silentAfter: 1h
     timeZone: UTC
     nodes: ["n*"]
     nodeSelector: {role: r}

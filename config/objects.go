@@ -65,6 +65,8 @@ type Source struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Where an input that was never seen before starts: end or beginning. Files that appear while lbshipd runs are always read from their beginning.
 	StartAt string `json:"startAt,omitempty" default:"end"`
+	// How long it may yield nothing before that counts as not being as it should be, in the status and for health checks: a service that has died, a path that nobody writes to any more. 0: for ever.
+	SilentAfter Duration `json:"silentAfter,omitempty" default:"0s" min:"0s" max:"87600h"`
 	// The time zone of times that name none, as in the IANA database.
 	TimeZone string `json:"timeZone,omitempty" default:"Local"`
 	// Names of the nodes that read it (--node-name); globs are allowed. Not given: all nodes.

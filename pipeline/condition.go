@@ -15,10 +15,10 @@ var conditionSeed = maphash.MakeSeed()
 // every second, whatever runs. Three things it does not know of, because they take longer
 // to find out: a startAt whose place is not found, an input that cannot be read, and a ledger that does not add up.
 func (s *Supervisor) Condition() uint64 {
-	c := condition{seed: conditionSeed}
-	now := time.Now()
+	c, now := condition{seed: conditionSeed}, time.Now()
 	for _, r := range s.sourceList() {
 		c.note(r.refusals.err(now) != nil, "refusing", r.cfg.Name, "")
+		c.note(r.silent(now), "silent", r.cfg.Name, "")
 		r.mu.Lock()
 		c.note(r.runErr != nil, "source", r.cfg.Name, "")
 		r.mu.Unlock()

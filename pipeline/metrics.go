@@ -33,6 +33,7 @@ var (
 	specHeldFiles  = Metric{"lbshipd_source_held_files", "gauge", []string{"source"}, "Files that are held open though they were deleted or rotated away, because a target still needs them or they may still be written."}
 	specHeldBytes  = Metric{"lbshipd_source_held_bytes", "gauge", []string{"source"}, "Disk space of deleted files that are held open."}
 	specLastRead   = Metric{"lbshipd_source_last_read_timestamp_seconds", "gauge", []string{"source"}, "When records of the source were last read, in Unix seconds; 0 if none were since the daemon started."}
+	specSilent     = Metric{"lbshipd_source_silent", "gauge", []string{"source"}, "1 while the source has yielded nothing for longer than its silentAfter, 0 otherwise."}
 	specReadErrors = Metric{"lbshipd_source_read_errors_total", "counter", []string{"source"}, "Errors while reading or opening an input; reading is tried again."}
 )
 
@@ -84,7 +85,7 @@ func ownMetrics() []Metric {
 		specLost,
 		specLostBytes,
 		specGaps,
-		specInputs, specHeldFiles, specHeldBytes,
+		specInputs, specHeldFiles, specHeldBytes, specSilent,
 		specReadErrors, specLastRead,
 		specDelivered,
 		specRefused,
@@ -165,7 +166,7 @@ type sourceMetrics struct {
 	name string
 
 	read, readBytes, filtered, unparsed, unknown, truncated, readErrors prometheus.Counter
-	inputs, heldFiles, heldBytes, lastRead                              prometheus.Gauge
+	inputs, heldFiles, heldBytes, lastRead, silent                      prometheus.Gauge
 	flow                                                                *flow // what is read
 }
 
@@ -175,7 +176,7 @@ func (m *metrics) source(name string) *sourceMetrics {
 		read: m.counter(specRead, name), readBytes: m.counter(specReadBytes, name), filtered: m.counter(specFiltered, name),
 		unparsed: m.counter(specUnparsed, name), unknown: m.counter(specUnknown, name), truncated: m.counter(specTruncated, name),
 		readErrors: m.counter(specReadErrors, name), inputs: m.gauge(specInputs, name),
-		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name), lastRead: m.gauge(specLastRead, name), flow: m.flows.of("source", name),
+		heldFiles: m.gauge(specHeldFiles, name), heldBytes: m.gauge(specHeldBytes, name), lastRead: m.gauge(specLastRead, name), silent: m.gauge(specSilent, name), flow: m.flows.of("source", name),
 	}
 }
 

@@ -20,6 +20,7 @@ type flow struct {
 
 	mu    sync.Mutex
 	marks []flowMark // oldest first; never empty
+	moved time.Time  // of the last mark that found more than the one before, or of the beginning
 }
 
 type flowMark struct {
@@ -27,7 +28,7 @@ type flowMark struct {
 	total int64
 }
 
-func newFlow(now time.Time) *flow { return &flow{marks: []flowMark{{at: now}}} }
+func newFlow(now time.Time) *flow { return &flow{marks: []flowMark{{at: now}}, moved: now} }
 
 // mark notes how far it is, and forgets what rates need no more.
 func (f *flow) mark(now time.Time) {
@@ -38,7 +39,21 @@ func (f *flow) mark(now time.Time) {
 		old++
 	}
 	f.marks = append(f.marks[:0], f.marks[old:]...)
-	f.marks = append(f.marks, flowMark{now, f.total.Load()})
+	total := f.total.Load()
+	if total != f.marks[len(f.marks)-1].total {
+		f.moved = now
+	}
+	f.marks = append(f.marks, flowMark{now, total})
+}
+
+// quiet returns how long nothing has been counted, to a second or so.
+func (f *flow) quiet(now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.total.Load() != f.marks[len(f.marks)-1].total {
+		return 0
+	}
+	return max(0, now.Sub(f.moved))
 }
 
 // rate returns records a second, to a tenth.

@@ -344,10 +344,33 @@ func (r *sourceRun) gap(in sources.Input, gap *sources.GapError) {
 		"reason", gap.Reason, "records", gap.Records, "bytes", gap.Bytes, "detail", gap.Detail)
 }
 
-// sampleHeld brings the gauges of what the source holds up to date.
-func (r *sourceRun) sampleHeld() {
+// held is what the source keeps that would be gone without it.
+func (r *sourceRun) held() sources.Held {
 	if h, ok := r.source.(sources.Holder); ok {
-		held := h.Held()
+		return h.Held()
+	}
+	return sources.Held{}
+}
+
+// silent reports whether the source has yielded nothing for longer than it may. One that
+// nobody can be given anything of is not read, and nothing is known of it.
+func (r *sourceRun) silent(now time.Time) bool {
+	after := time.Duration(r.cfg.SilentAfter)
+	if after <= 0 || r.metrics.flow.quiet(now) <= after {
+		return false
+	}
+	return slices.ContainsFunc(r.targetsNow(), func(t *target) bool { return t.trouble().Class == "" })
+}
+
+// sample brings the gauges of what the source holds, and of its silence, up to date.
+func (r *sourceRun) sample() {
+	silent := 0.0
+	if r.silent(time.Now()) {
+		silent = 1
+	}
+	r.metrics.silent.Set(silent)
+	if _, ok := r.source.(sources.Holder); ok {
+		held := r.held()
 		r.metrics.heldFiles.Set(float64(held.Files))
 		r.metrics.heldBytes.Set(float64(held.Bytes))
 	}

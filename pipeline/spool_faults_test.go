@@ -46,7 +46,7 @@ func TestFullSpoolFallsBackToTheSource(t *testing.T) {
 	h.stop(5 * time.Second)
 }
 
-func (h *house) gauge(s Metric, target string) float64 {
+func (h *house) gauge(s Metric, name string) float64 {
 	h.t.Helper()
 	families, err := h.reg.Gather()
 	if err != nil {
@@ -59,7 +59,7 @@ func (h *house) gauge(s Metric, target string) float64 {
 		sum := 0.0
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if l.GetName() == "target" && l.GetValue() == target {
+				if (l.GetName() == "target" || l.GetName() == "source") && l.GetValue() == name {
 					sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 				}
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/positions"
+	"github.com/lbshipd/lbshipd/sources"
 )
 
 // Status is what runs, for people and for health checks.
@@ -38,8 +39,11 @@ type SourceStatus struct {
 	Kind   string
 	Format string
 	Inputs int
-	Rate   float64 // records a second that were read lately
-	Err    error   // why discovery ended, or an input cannot be read, if so
+	Rate   float64       // records a second that were read lately
+	Quiet  time.Duration // how long nothing was read, to a second or so, and since the daemon runs
+	Silent bool          // that is longer than its silentAfter
+	Held   sources.Held  // what it keeps that would be gone without it
+	Err    error         // why discovery ended, or an input cannot be read, if so
 }
 
 // TargetStatus is one target at work.
@@ -79,8 +83,10 @@ func (s *Supervisor) Status() Status {
 		if err := r.refusals.err(now); err != nil {
 			trouble = append(trouble, err)
 		}
+		silent := r.silent(now)
 		r.mu.Lock()
-		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble)})
+		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble),
+			Quiet: r.metrics.flow.quiet(now), Silent: silent, Held: r.held()})
 		r.mu.Unlock()
 	}
 	s.mu.Lock()
@@ -153,6 +159,9 @@ func (st *Status) Reasons() []string {
 	for _, src := range st.Sources {
 		if src.Err != nil {
 			reasons = append(reasons, "source \""+src.Name+"\": "+firstLine(src.Err))
+		}
+		if src.Silent {
+			reasons = append(reasons, fmt.Sprintf("source %q has yielded nothing for %s, longer than its silentAfter", src.Name, src.Quiet.Round(time.Second)))
 		}
 	}
 	for _, t := range st.Targets {

@@ -383,7 +383,7 @@ func (s *Supervisor) Sample() {
 		for _, run := range r.runs() {
 			run.behind(behind)
 		}
-		r.sampleHeld()
+		r.sample()
 	}
 	s.mu.Lock()
 	targets := s.targetList()

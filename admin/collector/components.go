@@ -18,6 +18,7 @@ const (
 	stateAtRisk   = "at risk"  // a source will soon drop what a target has not taken
 	stateRejected = "rejected" // an object cannot be used
 	stateRefused  = "refused"  // the newest configuration does not run
+	stateSilent   = "silent"   // it yields nothing
 	stateBroken   = "broken"   // a fault of lbshipd
 )
 
@@ -62,6 +63,9 @@ func components(st *pipeline.Status, before []config.UnhealthyComponent, now tim
 	l.failing("positions", "positions", st.SaveErr, never)
 	for i := range st.Sources {
 		l.failing("source/"+st.Sources[i].Name, st.Sources[i].Name, st.Sources[i].Err, never)
+		if st.Sources[i].Silent {
+			l.add("source/"+st.Sources[i].Name+"/silent", st.Sources[i].Name, stateSilent, "has yielded nothing for longer than its silentAfter", never)
+		}
 	}
 	for i := range st.Targets {
 		t := &st.Targets[i]

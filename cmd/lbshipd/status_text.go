@@ -31,7 +31,7 @@ func printStatus(w io.Writer, st *admin.Status, now time.Time) error {
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nSOURCE\tKIND\tFORMAT\tINPUTS\tRATE\tSTATE")
 	for _, s := range st.Sources {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.Kind, s.Format, s.Inputs, screen.Rate(s.Rate), state(s.Error))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\n", s.Name, s.Kind, s.Format, s.Inputs, screen.Rate(s.Rate), sourceState(&s))
 	}
 	t.Flush()
 
@@ -103,6 +103,13 @@ func state(err string) string {
 		return "ok"
 	}
 	return screen.OneLine(err)
+}
+
+func sourceState(s *admin.SourceStatus) string {
+	if s.Error == "" && s.Silent {
+		return "silent for " + screen.Seconds(s.QuietSeconds)
+	}
+	return state(s.Error)
 }
 
 func targetState(t *admin.TargetStatus, now time.Time) string {
