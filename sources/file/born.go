@@ -1,8 +1,10 @@
 package file
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,24 +31,31 @@ func (d *discovery) bornAndRotated() []*input {
 		return nil
 	}
 	var found []*input
-	for name := range d.dirs {
-		entries, err := os.ReadDir(name)
-		if err != nil {
+	d.steadily(slices.Collect(maps.Keys(d.dirs)), func(dir string) bool {
+		found = append(found, d.bornIn(dir, since)...)
+		return true
+	})
+	return found
+}
+
+// bornIn is bornAndRotated in one directory.
+func (d *discovery) bornIn(dir string, since time.Time) (found []*input) {
+	entries, err := d.list(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		path := join(dir, e.Name())
+		first := d.rotatedFrom(dir, e.Name())
+		if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() {
 			continue
 		}
-		for _, e := range entries {
-			path := join(name, e.Name())
-			first := d.rotatedFrom(name, e.Name())
-			if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() {
-				continue
-			}
-			in := d.openBorn(path, first, since.Add(-bornSlack))
-			if in == nil && !isCompressedName(path) && d.replaced(path, first) {
-				in = d.openBorn(path, first, since.Add(-bornLate))
-			}
-			if in != nil {
-				found = append(found, in)
-			}
+		in := d.openBorn(path, first, since.Add(-bornSlack))
+		if in == nil && !isCompressedName(path) && d.replaced(path, first) {
+			in = d.openBorn(path, first, since.Add(-bornLate))
+		}
+		if in != nil {
+			found = append(found, in)
 		}
 	}
 	return found

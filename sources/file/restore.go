@@ -1,7 +1,8 @@
 package file
 
 import (
-	"os"
+	"maps"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -77,9 +78,10 @@ func (d *discovery) restore() []*input {
 		}
 	}
 	var restored []*input
-	for dir := range dirs {
+	d.steadily(slices.Collect(maps.Keys(dirs)), func(dir string) bool {
 		restored = append(restored, d.restoreFrom(dir, wanted)...)
-	}
+		return len(wanted) > 0
+	})
 	restored = append(restored, d.restoreCopies(wanted)...)
 	for key, paths := range wanted {
 		d.src.skipped("vanished_file", 1)
@@ -116,7 +118,7 @@ func (d *discovery) restoreFrom(dir string, wanted map[string][]string) (restore
 		ino, _ := keyInode(key)
 		inodes[ino] = true
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := d.list(dir)
 	if err != nil {
 		return nil
 	}

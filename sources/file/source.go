@@ -36,6 +36,7 @@ type source struct {
 	maxHeldAge           time.Duration // 0: no bound
 	heldFiles, heldBytes atomic.Int64
 	noInotify            bool                      // for tests
+	listed               func(dir string)          // for tests: called when a directory was listed, before what is in it is looked at
 	polledAt             atomic.Pointer[time.Time] // when all was last looked at that inotify does not cover; nil: there is nothing of that kind
 
 	window int64 // windowBytes and stepBytes, but for tests

@@ -1,0 +1,76 @@
+package file
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// shiftOn shifts the rotated files of path by one, as a log rotator does, once a
+// directory was listed and before what is in it is looked at.
+func shiftOn(t *testing.T, src *source, path string) *bool {
+	shifted := false
+	src.listed = func(dir string) {
+		if dir != filepath.Dir(path) || shifted {
+			return
+		}
+		shifted = true
+		for n := 9; n > 0; n-- {
+			from := path + "." + strconv.Itoa(n)
+			if err := os.Rename(from, path+"."+strconv.Itoa(n+1)); err != nil && !os.IsNotExist(err) {
+				t.Error(err)
+			}
+		}
+	}
+	return &shifted
+}
+
+// A file that was being read, or was born, while nobody looked and is rotated further just while a
+// start looks for it, is found all the same.
+func TestRotatedFurtherWhileItIsLookedFor(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "app.log")
+		src := testSource(t, path, 0)
+		src.deps.LastSaved = time.Now().Add(time.Minute)
+		write(t, path, "1\n")
+		if known {
+			key, start := keyOf(t, src, path)
+			src.deps.Known = func() []sources.Stored { return []sources.Stored{{Input: key, Position: start}} }
+		} else {
+			src.deps.LastSaved = time.Now().Add(-time.Minute)
+		}
+		must(t, os.Rename(path, path+".3"))
+		var skipped []string
+		src.deps.Skipped = func(reason string, n int) { skipped = append(skipped, reason) }
+		shifted := shiftOn(t, src, path)
+		var found []sources.Input
+		d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+		d.start()
+		d.close()
+		if !*shifted {
+			t.Fatal("nothing was shifted")
+		}
+		if len(found) != 1 || len(skipped) > 0 || string(readFirst(t, found[0])) != "1" {
+			t.Errorf("known %v: found %d of 1 files, skipped %q", known, len(found), skipped)
+		}
+	}
+}
+
+// keyOf returns the key and the start of the input that path is.
+func keyOf(t *testing.T, src *source, path string) (key string, start record.Position) {
+	t.Helper()
+	d := newDiscovery(src, func(in sources.Input) {
+		key, start = in.Origin().Input, in.Start()
+	})
+	d.start()
+	d.close()
+	if key == "" {
+		t.Fatalf("%s is no input", path)
+	}
+	return key, start
+}
