@@ -79,6 +79,7 @@ func NewHandler(o Options) http.Handler {
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, Version{o.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
 	})
+	mux.HandleFunc("GET "+goroutinesPath, goroutines)
 	if o.API == nil {
 		return mux
 	}

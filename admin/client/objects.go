@@ -264,6 +264,12 @@ func (c *Client) Status(ctx context.Context) (json.RawMessage, error) {
 	return a.body, err
 }
 
+// Page returns what another path of the admin port answers, such as /metrics, as it came.
+func (c *Client) Page(ctx context.Context, path string) ([]byte, error) {
+	a, err := c.send(ctx, call{method: http.MethodGet, path: path, bare: true})
+	return a.body, err
+}
+
 // Forget deletes the report of a node that is gone for good.
 func (c *Client) Forget(ctx context.Context, id string) error {
 	_, err := c.send(ctx, call{method: http.MethodDelete, path: "/collectors/" + url.PathEscape(id)})

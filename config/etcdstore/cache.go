@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -153,4 +154,34 @@ func decodeCache(data []byte, prefix string) (*snapshot, error) {
 		snap.values[prefix+k.Key] = raw{k.Value, k.Mod, k.Ver}
 	}
 	return snap, nil
+}
+
+// ReadCache returns the objects that a cache file holds, as they were given, without
+// asking etcd. Secrets that are sealed stay so. What cannot be read of an object is in its Err.
+func ReadCache(path string) ([]config.Stored, error) {
+	data, _, err := config.ReadFile(path, maxCache)
+	if err != nil {
+		return nil, fmt.Errorf("reading the copy of what etcd held: %w", err)
+	}
+	var c cacheFile
+	text, _, _ := bytes.Cut(data, []byte("\n"))
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("reading the copy of what etcd held: %s: %s", path, jsonReason(err))
+	}
+	snap, err := decodeCache(data, c.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("reading the copy of what etcd held: %s: %w", path, err)
+	}
+	var all []config.Stored
+	for key, r := range snap.values {
+		folder, name, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(key, c.Prefix), "/"), "/")
+		kind, ok := config.ParseKind(folder)
+		if !ok || name == "" {
+			continue // the generation
+		}
+		e, err := r.open()
+		all = append(all, config.Stored{Kind: kind, Name: name, Draft: config.Draft{Given: e.Object}, Etag: e.etag(r), Updated: e.Updated, By: e.By, Err: err})
+	}
+	sortStored(all)
+	return all, nil
 }

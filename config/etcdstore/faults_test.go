@@ -232,6 +232,12 @@ func TestStartWithoutEtcd(t *testing.T) {
 		}
 	}
 
+	if all, err := ReadCache(r.o.CacheFile); err != nil || len(all) != 2 || all[0].Name != "a" || all[1].Kind != config.KindTarget {
+		t.Errorf("the cache holds %+v, %v", all, err)
+	} else if text, err := config.RenderGiven(all[1]); err != nil || !strings.Contains(string(text), "(hidden)") || strings.Contains(string(text), "s3cret") {
+		t.Errorf("without secrets: %s, %v", text, err)
+	}
+
 	r.etcd.KillAll()
 	second := r.open()
 	begin := time.Now()

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -90,6 +92,11 @@ func FuzzCacheFile(f *testing.F) {
 			t.Fatalf("%q is taken for a cache", data)
 		}
 		sum := sha256.Sum256(data)
+		path := filepath.Join(t.TempDir(), "etcd-cache")
+		if err := os.WriteFile(path, fmt.Appendf(bytes.Clone(data), "\n%x\n", sum), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = ReadCache(path)
 		snap, err := decodeCache(fmt.Appendf(bytes.Clone(data), "\n%x\n", sum), "/lbshipd")
 		if err != nil {
 			return

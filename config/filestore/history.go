@@ -87,6 +87,21 @@ func openHistory(dir string) (*history, error) {
 	return &had, nil
 }
 
+// ReadHistory returns the revisions that a data directory holds, newest first, without
+// secrets. A daemon may be at work in it: nothing is changed. errors.Is finds fs.ErrNotExist.
+func ReadHistory(dir string) ([]config.Revision, error) {
+	data, _, err := config.ReadFile(filepath.Join(dir, historyFile), maxHistoryFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the history of the configuration: %w", err)
+	}
+	var h history
+	if err := json.Unmarshal(data, &h); err != nil {
+		// Of what is damaged nothing is quoted: it holds secrets.
+		return nil, fmt.Errorf("reading the history of the configuration: %s is damaged", filepath.Join(dir, historyFile))
+	}
+	return h.list(), nil
+}
+
 // etag returns the Etag of what was given of an object.
 func (h *history) etag(kind config.Kind, name string, given []byte) string {
 	mac := hmac.New(sha256.New, h.Key)

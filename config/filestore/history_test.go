@@ -53,6 +53,14 @@ func TestHistory(t *testing.T) {
 	must2 := func(_ config.Written, err error) { t.Helper(); must(t, err) }
 	must2(s.Write(ctx, []config.Change{source(t, "b", ""), {Kind: config.KindTarget, Name: "t"}}, root))
 	write(t, s.Path(), text(t, s)+"# a comment is no change\n")
+	fromFile, err := ReadHistory(dir)
+	must(t, err)
+	if len(fromFile) != 2 || fromFile[0].ID != 2 || fromFile[1].Author != "file" {
+		t.Errorf("the directory holds the history %+v", fromFile)
+	}
+	if text := fmt.Sprintf("%+v", fromFile); strings.Contains(text, "s3cret") || strings.Contains(text, "other") {
+		t.Errorf("a secret is in %s", text)
+	}
 	s = reopened(t, s.Path(), dir)
 	want := []string{"2 root: create source/b delete target/t", "1 file: update target/t"}
 	if diff := cmp.Diff(want, revisions(t, s)); diff != "" {

@@ -7,17 +7,19 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 )
 
 // InspectOptions says which entries Inspect prints and how.
 type InspectOptions struct {
-	Directories []string // of journal files; with Files empty too: this machine's journal
-	Files       []string // journal files
-	Units       []string // as journalctl -u
-	Identifiers []string // as journalctl -t
-	Matches     []string // FIELD=value, as journalctl
-	AfterCursor string   // only entries behind that one
-	Output      string   // export (the default), json or cat, as journalctl -o
+	Directories []string  // of journal files; with Files empty too: this machine's journal
+	Files       []string  // journal files
+	Units       []string  // as journalctl -u
+	Identifiers []string  // as journalctl -t
+	Matches     []string  // FIELD=value, as journalctl
+	AfterCursor string    // only entries behind that one
+	Since       time.Time // only entries of that time or later, as journalctl --since; zero: all
+	Output      string    // export (the default), json or cat, as journalctl -o
 	Log         *slog.Logger
 }
 
@@ -102,6 +104,12 @@ func openInspect(o InspectOptions) (*journal, error) {
 		f.close()
 	}
 	j := newJournal(newDirectories(root, files), m, maxPayload, tell)
+	if from == nil && !o.Since.IsZero() {
+		j.rescan(true)
+		if loc, ok := j.before(microsOf(o.Since)); ok {
+			from = &loc
+		}
+	}
 	gap, err := j.begin(from)
 	if err != nil {
 		j.close()

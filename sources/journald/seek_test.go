@@ -144,3 +144,21 @@ func TestStartAtEndFollows(t *testing.T) {
 		}
 	})
 }
+
+// Inspect with Since prints what journalctl --since prints.
+func TestInspectSince(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i := range 3 {
+		fabricate(t, dir, fmt.Sprintf("f%d.journal", i), 200, int64(i*50_300), testbed.JournalLayout{Compact: i > 0})
+	}
+	all := parseExport(t, journalctl(t, "-D", dir, "-o", "export"))
+	for i := 0; i < len(all); i += 97 {
+		at := time.UnixMicro(all[i].realtime)
+		want := journalctl(t, "-D", dir, "-o", "export", "--since", fmt.Sprintf("@%d.%06d", at.Unix(), at.Nanosecond()/1000))
+		sameOutput(t, inspect(t, InspectOptions{Directories: []string{dir}, Since: at}), want)
+	}
+	if out := inspect(t, InspectOptions{Directories: []string{dir}, Since: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}); len(out) > 0 {
+		t.Errorf("from the end: %q", out)
+	}
+}
