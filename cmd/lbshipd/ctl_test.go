@@ -13,6 +13,7 @@ import (
 
 	"github.com/lbshipd/lbshipd/admin/auth"
 	"github.com/lbshipd/lbshipd/admin/rest"
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/ctl"
 	"github.com/lbshipd/lbshipd/config"
 )
 
@@ -71,7 +72,8 @@ func TestCommandsThatAskADaemon(t *testing.T) {
 		{"status --endpoint " + well, exitFailed, "there is no such path"},
 		{"whoami --endpoint " + well, 0, "role admin"},
 		{"get sources --endpoint " + well, exitFailed, "lbshipd: this daemon has no configuration"},
-		{"diff -f /nonexistent --endpoint " + well, exitFailed, "no such file"},
+		{"diff -f /nonexistent --endpoint " + well, ctl.ExitTrouble, "no such file"},
+		{"diff -f ctl_test.go --endpoint unix:/nonexistent", ctl.ExitTrouble, "lbshipd: "},
 		{"get", exitUsage, "See: lbshipd get --help"},
 		{"get sources --jtw x", exitUsage, "did you mean --jwt?"},
 		{"creat source x", exitUsage, `did you mean "lbshipd create"?`},

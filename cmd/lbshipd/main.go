@@ -75,6 +75,9 @@ func execute(root *cobra.Command) int {
 		fmt.Fprintln(root.ErrOrStderr(), "See: "+asked.CommandPath()+" --help")
 		return exitUsage
 	}
+	if errors.As(err, new(ctl.TroubleError)) {
+		return ctl.ExitTrouble
+	}
 	return exitFailed
 }
 

@@ -71,8 +71,9 @@ func newDiff(o Options) *cobra.Command {
 		Long: `Show what lbshipd apply would change, and change nothing. Secrets that differ are
 shown as changed, never as what they are.
 
-The exit code is 0 if nothing would change, 1 if something would (or the daemon
-does not answer, or refuses), and 2 on wrong usage.`,
+The exit code is that of diff(1): 0 if nothing would change, 1 if something would,
+and 2 if that cannot be said: the daemon does not answer, or refuses, or the
+command line or a file is wrong.`,
 		Example: "  lbshipd diff -f logging.yaml",
 		Args:    filesOnly,
 	}
@@ -80,10 +81,13 @@ does not answer, or refuses), and 2 on wrong usage.`,
 	a.out = addOutput(c, outMessage, outJSON, outYAML)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		done, err := a.run(c)
-		if err == nil && len(done.Changes) > 0 {
-			err = ExitError{1}
+		switch {
+		case err != nil:
+			return TroubleError{err}
+		case len(done.Changes) > 0:
+			return ExitError{1}
 		}
-		return err
+		return nil
 	}
 	return c
 }

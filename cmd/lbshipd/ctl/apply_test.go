@@ -105,6 +105,11 @@ func TestApplyRefusesWhatIsWrong(t *testing.T) {
 	g.fails(1, []string{"holds no *.yaml"}, "apply", "-f", t.TempDir())
 	g.fails(2, []string{"did you mean", "-f x.yaml"}, "apply", "x.yaml")
 	g.fails(2, []string{"-f FILE"}, "diff")
+	// What diff cannot tell is not what differs.
+	g.fails(2, []string{"did you mean \"minLevel\"?"}, "diff", "-f", bad)
+	g.fails(2, []string{"no such file"}, "diff", "-f", "/nonexistent")
+	wantFailure(t, run(t.Context(), "", "diff", "-f", b, "--endpoint", "unix:/nonexistent"), 2, "there is no such socket")
+	wantFailure(t, g.runWith("targets: [{name: siem, rsyslog: {address: 'h:1', tlsBundle: missing}}]", "diff", "-f", "-"), 2, "missing")
 	g.fails(2, []string{"-f - is given twice"}, "apply", "-f", "-", "-f", "-")
 	// What only the daemon can know.
 	lonely := file(t, "lonely.yaml", "targets: [{name: siem, rsyslog: {address: 'h:1', tlsBundle: missing}}]")

@@ -92,20 +92,20 @@ func (n *Connection) Changed(c *cobra.Command) (name string) {
 
 // Client returns what asks the daemon. Warnings go to stderr.
 func (n *Connection) Client(stderr io.Writer) (*client.Client, error) {
-	endpoint, looked := n.where()
-	return n.client(stderr, endpoint, looked)
+	endpoint, missing := n.where()
+	return n.client(stderr, endpoint, missing)
 }
 
 // StatusClient is Client for what needs no token: it asks the admin port at its
 // usual place if no endpoint is given and there is no socket that we may use.
 func (n *Connection) StatusClient(stderr io.Writer) (*client.Client, error) {
-	endpoint, looked := n.where()
+	endpoint, missing := n.where()
 	path, isSocket := strings.CutPrefix(endpoint, "unix:")
 	given := n.endpoint != "" || os.Getenv(envEndpoint) != ""
-	if !given && (looked != nil || isSocket && errors.Is(unix.Access(path, unix.W_OK), fs.ErrPermission)) {
-		endpoint, looked = usualPort, nil
+	if !given && (missing != nil || isSocket && errors.Is(unix.Access(path, unix.W_OK), fs.ErrPermission)) {
+		endpoint, missing = usualPort, nil
 	}
-	return n.client(stderr, endpoint, looked)
+	return n.client(stderr, endpoint, missing)
 }
 
 // At returns what asks the admin port at address, whatever else is given.
@@ -113,7 +113,7 @@ func (n *Connection) At(stderr io.Writer, address string) (*client.Client, error
 	return n.client(stderr, address, nil)
 }
 
-func (n *Connection) client(stderr io.Writer, endpoint string, looked []string) (*client.Client, error) {
+func (n *Connection) client(stderr io.Writer, endpoint string, missing error) (*client.Client, error) {
 	token, err := n.token()
 	if err != nil {
 		return nil, err
@@ -129,31 +129,48 @@ func (n *Connection) client(stderr io.Writer, endpoint string, looked []string) 
 	if err != nil {
 		return nil, UsageError{err}
 	}
-	if len(looked) > 0 {
-		return nil, hinted{fmt.Errorf("no daemon's socket is found: there is none of %s", strings.Join(looked, ", ")),
+	if missing != nil {
+		return nil, hinted{missing,
 			"Is lbshipd running here (systemctl status lbshipd)? Name its socket or its admin port with --endpoint or " + envEndpoint + "."}
 	}
 	return c, nil
 }
 
-// where returns the endpoint; if none is given and no socket is there, what was looked for.
-func (n *Connection) where() (endpoint string, looked []string) {
+// where returns the endpoint; if none is given and no daemon's socket is there, why not. A
+// socket that was left over by a daemon that was killed is passed over.
+func (n *Connection) where() (endpoint string, missing error) {
 	if n.endpoint != "" {
 		return n.endpoint, nil
 	}
 	if endpoint := os.Getenv(envEndpoint); endpoint != "" {
 		return endpoint, nil
 	}
+	var dead []string
 	for _, path := range n.o.Sockets {
-		// One that may not be looked at is one that is there.
-		if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
-			if abs, err := filepath.Abs(path); err == nil {
-				path = abs
-			}
+		if abs, err := filepath.Abs(path); err == nil {
+			path = abs
+		}
+		switch err := knock(path); {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, unix.ECONNREFUSED):
+			dead = append(dead, path)
+		default: // one that may not be asked, or is too busy to answer, is one that is there
 			return "unix:" + path, nil
 		}
 	}
-	return "unix:/run/lbshipd/admin.sock", n.o.Sockets
+	if len(dead) > 0 {
+		return "unix:" + dead[0], fmt.Errorf("no daemon runs: nothing listens on %s, left over from one that was killed", strings.Join(dead, ", "))
+	}
+	return "unix:/run/lbshipd/admin.sock", fmt.Errorf("no daemon's socket is found: there is none of %s", strings.Join(n.o.Sockets, ", "))
+}
+
+// knock connects to a socket and hangs up.
+func knock(path string) error {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // token returns the token that was given, which no error quotes.

@@ -105,10 +105,27 @@ func TestTokenIsNotCarriedAway(t *testing.T) {
 	}
 }
 
-// The socket is looked for where daemons have theirs.
+// leftOver is a socket that nobody listens on any more.
+func leftOver(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	return l.Addr().String()
+}
+
+// The socket is looked for where daemons have theirs, and one that nobody listens on is none.
 func TestSocketIsFound(t *testing.T) {
 	g := newRig(t)
-	for _, sockets := range [][]string{{"/nonexistent/admin.sock", g.socket}, {g.socket, "/nonexistent/admin.sock"}} {
+	left := leftOver(t)
+	n := &Connection{o: Options{Sockets: []string{"/nonexistent/admin.sock", left}}}
+	if _, err := n.where(); err == nil || !strings.Contains(err.Error(), "nothing listens on "+left) {
+		t.Errorf("with one that was left over: %v", err)
+	}
+	for _, sockets := range [][]string{{"/nonexistent/admin.sock", g.socket}, {g.socket, "/nonexistent/admin.sock"}, {left, g.socket}} {
 		n := &Connection{o: Options{Sockets: sockets}}
 		if where, looked := n.where(); where != "unix:"+g.socket || looked != nil {
 			t.Errorf("%s %v", where, looked)

@@ -27,6 +27,15 @@ type ExitError struct{ Code int }
 
 func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
+// TroubleError is an error of a command whose exit code 1 says something else: it ends with ExitTrouble.
+type TroubleError struct{ Err error }
+
+func (e TroubleError) Error() string { return e.Err.Error() }
+func (e TroubleError) Unwrap() error { return e.Err }
+
+// ExitTrouble is the exit code of a TroubleError.
+const ExitTrouble = 2
+
 // hinted is an error of which it is known what to do about it.
 type hinted struct {
 	error

@@ -157,7 +157,7 @@ func run(ctx context.Context, stdin string, args ...string) result {
 	if errors.As(err, &h) {
 		errs.WriteString(h.Hint() + "\n")
 	}
-	if errors.As(err, new(UsageError)) {
+	if errors.As(err, new(UsageError)) || errors.As(err, new(TroubleError)) {
 		return result{2, out.String(), errs.String()}
 	}
 	return result{1, out.String(), errs.String()}
