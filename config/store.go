@@ -122,6 +122,8 @@ var (
 	ErrReferenced  = errors.New("the object is still referenced")
 	ErrUnavailable = errors.New("the configuration store cannot be reached")
 	ErrReadOnly    = errors.New("the configuration cannot be changed here")
+	// ErrUnclear comes with ErrUnavailable if a change may have been made all the same.
+	ErrUnclear = errors.New("it is not known whether the change was made")
 )
 
 // Store keeps the objects: one YAML file, or etcd. All methods may be called

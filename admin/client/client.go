@@ -13,10 +13,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -140,6 +142,11 @@ type call struct {
 	ifNoneMatch  string
 }
 
+// writes reports whether the daemon is asked to change something.
+func (r *call) writes() bool {
+	return r.method != http.MethodGet && r.query.Get("dryRun") != "true" && !strings.HasSuffix(r.path, "/test")
+}
+
 // url is what is asked, without the query.
 func (r *call) url() string {
 	if r.bare {
@@ -169,9 +176,11 @@ func (c *Client) send(ctx context.Context, r call) (answer, error) {
 		return answer{}, fmt.Errorf("asking %s: %w", c.Endpoint(), err)
 	}
 	c.header(req, &r)
+	var sent atomic.Bool
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, c.unreachable(err)
+		return answer{}, c.unclear(&r, sent.Load(), c.unreachable(err))
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, etag: resp.Header.Get("ETag"), warnings: warnings(resp.Header)}
@@ -184,7 +193,7 @@ func (c *Client) send(ctx context.Context, r call) (answer, error) {
 		return a, c.refused(&r, resp, a.body)
 	}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1)); err != nil {
-		return a, c.unreachable(fmt.Errorf("reading the answer: %w", err))
+		return a, c.unclear(&r, true, c.unreachable(fmt.Errorf("reading the answer: %w", err)))
 	}
 	if len(a.body) > maxAnswer {
 		return a, fmt.Errorf("the answer of %s is longer than %d bytes", c.Endpoint(), maxAnswer)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -157,6 +158,63 @@ func TestErrors(t *testing.T) {
 		}
 		if strings.ContainsAny(err.Error(), "\x1b<") {
 			t.Errorf("quotes what is not the daemon's: %q", err)
+		}
+	}
+}
+
+// Of a change that was sent and not answered it is said that it may have been made, and how to find out.
+func TestUnansweredChanges(t *testing.T) {
+	release := make(chan bool)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("reason") == "hang up" {
+			panic(http.ErrAbortHandler)
+		}
+		<-release
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer s.Close()
+	defer close(release)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	open := func(url string) *client.Client {
+		c, err := client.New(client.Options{Endpoint: url, Timeout: 300 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	kind, body := config.KindService, []byte("{}")
+	for _, x := range []struct {
+		name string
+		do   func(c *client.Client) error
+		url  string
+		want bool
+	}{
+		{"create", func(c *client.Client) error {
+			_, err := c.Create(t.Context(), kind, "a", body, client.Write{})
+			return err
+		}, s.URL, true},
+		{"delete", func(c *client.Client) error { _, err := c.Delete(t.Context(), kind, "a", client.Write{}); return err }, s.URL, true},
+		{"apply", func(c *client.Client) error { _, err := c.Apply(t.Context(), body, false, client.Write{}); return err }, s.URL, true},
+		{"the daemon dies", func(c *client.Client) error {
+			_, err := c.Replace(t.Context(), kind, "a", body, client.Write{Reason: "hang up"})
+			return err
+		}, s.URL, true},
+		{"a dry run", func(c *client.Client) error {
+			_, err := c.Apply(t.Context(), body, false, client.Write{DryRun: true})
+			return err
+		}, s.URL, false},
+		{"get", func(c *client.Client) error { _, err := c.Get(t.Context(), kind, "a", client.AsGiven); return err }, s.URL, false},
+		{"test", func(c *client.Client) error { _, _, err := c.TestTarget(t.Context(), "a"); return err }, s.URL, false},
+		{"nothing was sent", func(c *client.Client) error {
+			_, err := c.Create(t.Context(), kind, "a", body, client.Write{})
+			return err
+		}, gone.URL, false},
+	} {
+		err := x.do(open(x.url))
+		var u *client.UnreachableError
+		if !errors.As(err, &u) || strings.Contains(err.Error(), "may have been made") != x.want || strings.Contains(u.Hint(), "lbshipd history") != x.want {
+			t.Errorf("%s: %v; %+v", x.name, err, u)
 		}
 	}
 }

@@ -155,6 +155,17 @@ func (c *Client) unreachable(err error) error {
 	return &UnreachableError{Err: fmt.Errorf("%s: %s%w", c.Endpoint(), text, because(err)), hint: hint}
 }
 
+// unclear adds to the error of a request that was sent that nobody knows what became of it.
+func (c *Client) unclear(r *call, sent bool, err error) error {
+	u, ok := err.(*UnreachableError)
+	if !ok || !sent || !r.writes() {
+		return err
+	}
+	u.Err = fmt.Errorf("%w; the change may have been made or not", u.Err)
+	u.hint = "lbshipd history shows whether it was made. If not, repeat it: what is there already is not changed again. " + u.hint
+	return u
+}
+
 // because leaves out what net/http puts in front: method and URL.
 func because(err error) error {
 	var u *url.Error

@@ -56,7 +56,7 @@ func (c *call) prune(changes []config.Change, kinds map[config.Kind]bool) ([]con
 	if err != nil {
 		return nil, err
 	}
-	all, err := store.List(c.r.Context())
+	all, err := store.List(c.within())
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func (c *call) history() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	revisions, err := store.History(c.r.Context())
+	revisions, err := store.History(c.within())
 	if err != nil {
 		return reply{}, err
 	}
@@ -166,7 +166,8 @@ func (c *call) rollback() (reply, error) {
 	if err != nil {
 		return reply{}, notFound("there is no revision %s", c.arg)
 	}
-	written, err := store.Rollback(c.r.Context(), id, c.writeOptions())
+	c.told = true
+	written, err := store.Rollback(c.within(), id, c.writeOptions())
 	c.audit.made(written.Revision)
 	switch {
 	case errors.Is(err, config.ErrNotFound):

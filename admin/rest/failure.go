@@ -108,8 +108,7 @@ func (c *call) failure(err error) *failure {
 			return &failure{status: s.status, Code: s.code, Message: summary(details), Details: details}
 		default:
 			c.Log.Warn("the API cannot reach what it needs", "request", c.id, "path", c.r.URL.Path, "error", err)
-			return &failure{status: s.status, Code: s.code,
-				Message: config.ErrUnavailable.Error() + " now: try again later; nothing is known of whether a change was made. What runs goes on (the daemon's log says more under request " + c.id + ")"}
+			return &failure{status: s.status, Code: s.code, Message: c.unreached(err)}
 		}
 	}
 	var problems config.Problems
@@ -122,6 +121,20 @@ func (c *call) failure(err error) *failure {
 	}
 	return &failure{status: http.StatusInternalServerError, Code: CodeInternal,
 		Message: "something went wrong inside; the daemon's log says what under request " + c.id}
+}
+
+// unreached says that the Store was not reached, and what is known of the change that was to be made.
+func (c *call) unreached(err error) string {
+	text := config.ErrUnavailable.Error() + " now"
+	switch {
+	case c.r.Method == http.MethodGet || c.query.is(paramDryRun, false):
+		text += ": try again later"
+	case !c.told || errors.Is(err, config.ErrUnavailable) && !errors.Is(err, config.ErrUnclear):
+		text += ", and nothing was changed: try again later"
+	default:
+		text += ", and the change may have been made or not: look at /history or at the object before you repeat it"
+	}
+	return text + ". What runs goes on (the daemon's log says more under request " + c.id + ")"
 }
 
 // detailsOf returns each thing that an error says: the errors that it joins, and

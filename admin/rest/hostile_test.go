@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lbshipd/lbshipd/admin/client"
 	"github.com/lbshipd/lbshipd/admin/rest"
 	"github.com/lbshipd/lbshipd/config"
 )
@@ -246,6 +247,37 @@ func TestStoreFails(t *testing.T) {
 			if log := g.log.take(); !c.told && !strings.Contains(log, "10.1.2.3") {
 				t.Errorf("the log does not say what is wrong: %s", log)
 			}
+		}
+	}
+}
+
+// A client is told whether a change that the store did not answer for may have been made, and before
+// it stops waiting.
+func TestWhatBecameOfAChange(t *testing.T) {
+	const unchanged, perhaps = "nothing was changed", "may have been made or not"
+	unclear := fmt.Errorf("etcd: %w (%w)", config.ErrUnavailable, config.ErrUnclear)
+	post := request{method: "POST", path: "/sources", body: bodies[config.KindSource]}
+	for _, c := range []struct {
+		what      string
+		err, werr error
+		q         request
+		want, not string
+	}{
+		{"nothing was sent", config.ErrUnavailable, nil, post, unchanged, perhaps},
+		{"it was refused", nil, config.ErrUnavailable, post, unchanged, perhaps},
+		{"nobody knows", nil, unclear, post, perhaps, unchanged},
+		{"nobody knows", nil, unclear, request{method: "POST", path: "/apply", body: `{"sources":[{"name":"a","journald":{}}]}`}, perhaps, unchanged},
+		{"it took too long", nil, context.DeadlineExceeded, post, perhaps, unchanged},
+		{"nothing was to change", nil, unclear, request{method: "POST", path: "/sources?dryRun=true", body: bodies[config.KindSource]}, "try again later", "chang"},
+		{"something was asked", config.ErrUnavailable, nil, request{method: "GET", path: "/sources"}, "try again later", "chang"},
+	} {
+		g := newRig(t, nil)
+		g.store.err, g.store.werr = c.err, c.werr
+		if a := g.must(503, c.q); !strings.Contains(a.body, c.want) || strings.Contains(a.body, c.not) {
+			t.Errorf("%s: %s %s: %s", c.what, c.q.method, c.q.path, a.body)
+		}
+		if left := time.Until(g.store.deadline); c.err != nil && (left <= 0 || left > client.DefaultTimeout-time.Second) {
+			t.Errorf("%s: the store has %v, and clients wait %v", c.what, left, client.DefaultTimeout)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,23 +25,28 @@ type memory struct {
 	// before is called by Write before it does anything: what somebody else does meanwhile.
 	before func()
 	err    error // what every method returns
+	werr   error // what Write returns
+
+	deadline time.Time // of the last List or Write
 }
 
-func (m *memory) List(context.Context) ([]config.Stored, error) {
+func (m *memory) List(ctx context.Context) ([]config.Stored, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.deadline, _ = ctx.Deadline()
 	return slices.Clone(m.objects), m.err
 }
 
-func (m *memory) Write(_ context.Context, changes []config.Change, o config.WriteOptions) (config.Written, error) {
+func (m *memory) Write(ctx context.Context, changes []config.Change, o config.WriteOptions) (config.Written, error) {
 	if f := m.before; f != nil {
 		m.before = nil
 		f()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.err != nil {
-		return config.Written{}, m.err
+	m.deadline, _ = ctx.Deadline()
+	if err := cmp.Or(m.werr, m.err); err != nil {
+		return config.Written{}, err
 	}
 	before := m.objects
 	after, effective, warnings, err := config.Plan(before, changes)

@@ -34,7 +34,7 @@ func (c *call) collectors() ([]config.Collector, error) {
 	if c.Collectors == nil {
 		return nil, unmet("nodes do not report to this daemon: start it with --config FILE or with --etcd-endpoints")
 	}
-	all, err := c.Collectors.Collectors(c.r.Context())
+	all, err := c.Collectors.Collectors(c.within())
 	for i := range all {
 		// Clients go through these without asking whether they are there.
 		if all[i].UnhealthyComponents == nil {
@@ -80,7 +80,8 @@ func (c *call) forgetCollector() (reply, error) {
 	if _, err := c.collectors(); c.Collectors == nil {
 		return reply{}, err
 	}
-	err := c.Collectors.Forget(c.r.Context(), c.arg)
+	c.told = true
+	err := c.Collectors.Forget(c.within(), c.arg)
 	if errors.Is(err, config.ErrNotFound) {
 		return reply{}, notFound("node %q has not reported, or was forgotten", c.arg)
 	}

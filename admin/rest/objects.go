@@ -23,7 +23,7 @@ func (c *call) objects() ([]config.Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := store.List(c.r.Context())
+	all, err := store.List(c.within())
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (c *call) stored(kind config.Kind, name string) (*config.Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := store.List(c.r.Context())
+	all, err := store.List(c.within())
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,15 @@ import (
 // Prefix is the path below which everything is.
 const Prefix = "/api/v2/logs"
 
-// requestTimeout bounds what one request may take, a test of a target
-// included: less than the admin port's time to write an answer (30 s).
-const requestTimeout = 25 * time.Second
+// Bounds of what one request may take.
+const (
+	// storeTimeout is for all that the Store is asked for in a request: less than
+	// clients wait (client.DefaultTimeout, 10 s), so that it is we who say what became of it.
+	storeTimeout = 8 * time.Second
+	// testTimeout is for the test of a target: less than the admin port's time to
+	// write an answer (60 s) and than the command waits (30 s).
+	testTimeout = 25 * time.Second
+)
 
 // Options is what the API works on.
 type Options struct {
@@ -68,6 +74,11 @@ type call struct {
 	arg   string      // what stands for {name} or {id} in the path
 	query query
 	audit audit
+	// toStore is what the Store is asked with; nil until it is asked first.
+	toStore context.Context
+	cancel  context.CancelFunc // of toStore
+	// told is set once the Store was told to write: its errors then say what became of it.
+	told bool
 }
 
 // reply is an answer to be written.
@@ -83,9 +94,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), testTimeout)
 	defer cancel()
 	c := &call{api: a, r: r.WithContext(ctx), w: w, id: requestID()}
+	defer c.done()
 	out, err := c.answer(h)
 	if err != nil {
 		f := c.failure(err)
@@ -125,6 +137,22 @@ func (c *call) answer(h http.Header) (out reply, err error) {
 		return out, err
 	}
 	return e.handle(c)
+}
+
+// within is the context in which the Store is asked: all of a request's questions together
+// have storeTimeout from the first one on, when the body has been read.
+func (c *call) within() context.Context {
+	if c.toStore == nil {
+		c.toStore, c.cancel = context.WithTimeout(c.r.Context(), storeTimeout)
+	}
+	return c.toStore
+}
+
+// done gives up what within has taken.
+func (c *call) done() {
+	if c.cancel != nil {
+		c.cancel()
+	}
 }
 
 // panicked makes an error of a panic. What it was given is only logged if it

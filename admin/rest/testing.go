@@ -14,7 +14,7 @@ func (c *call) test() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	objects, err := store.List(c.r.Context())
+	objects, err := store.List(c.within())
 	if err != nil {
 		return reply{}, err
 	}
@@ -33,7 +33,7 @@ func (c *call) testDraft() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	objects, err := store.List(c.r.Context())
+	objects, err := store.List(c.within())
 	if err != nil {
 		return reply{}, err
 	}

@@ -16,7 +16,8 @@ func (c *call) write(changes []config.Change) (config.Written, error) {
 	if err := c.mayRead(changes); err != nil {
 		return config.Written{}, err
 	}
-	written, err := store.Write(c.r.Context(), changes, c.writeOptions())
+	c.told = true
+	written, err := store.Write(c.within(), changes, c.writeOptions())
 	c.audit.made(written.Revision)
 	return written, err
 }

@@ -240,8 +240,11 @@ func (s *Store) Forget(ctx context.Context, id string) error {
 	res, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), ">", 0)).
 		Then(clientv3.OpDelete(key), clientv3.OpDelete(s.key("alive", id))).Commit()
 	if err != nil {
-		_, refused := s.judge(err)
-		return refused
+		what, err := s.judge(err)
+		if what == unclear {
+			err = fmt.Errorf("%w (%w)", err, config.ErrUnclear)
+		}
+		return err
 	}
 	if !res.Succeeded {
 		return fmt.Errorf("node %q: %w", id, config.ErrNotFound)

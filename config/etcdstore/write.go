@@ -41,8 +41,8 @@ type attempt struct {
 // the author's own conditions decide. If it is not known whether a transaction was
 // applied, it looks for its entry in the history before it tries again.
 //
-// ErrUnavailable is also the error if that could not be found out in time; the
-// text says so. At most 125 objects and 1.5 MiB, with what was there before, can be
+// ErrUnavailable is also the error if that could not be found out in time, and then
+// ErrUnclear too. At most 125 objects and 1.5 MiB, with what was there before, can be
 // written at once.
 func (s *Store) Write(ctx context.Context, changes []config.Change, o config.WriteOptions) (config.Written, error) {
 	return s.write(ctx, o, func(context.Context, *snapshot) ([]config.Change, error) { return changes, nil })
@@ -96,7 +96,7 @@ func unknown(err error, last *attempt) error {
 	if last == nil {
 		return err
 	}
-	return fmt.Errorf("%w (it is not known whether the change was made: look before you repeat it)", err)
+	return fmt.Errorf("%w (%w: look before you repeat it)", err, config.ErrUnclear)
 }
 
 // transaction is what is sent to etcd.
@@ -257,7 +257,7 @@ func (s *Store) judge(err error) (outcome, error) {
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrTooManyOps):
 		return refused, config.Problems{{Message: "this is too much for this etcd to be written at once (its limits are set lower than the default): " + err.Error()}}
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		return refused, fmt.Errorf("%w now: etcd has used up its space and takes no writes until it is compacted and defragmented, and its alarm disarmed: %w", config.ErrReadOnly, err)
+		return refused, fmt.Errorf("%w now: etcd has used up its space and takes no writes. Have it compacted and defragmented, give it more (--quota-backend-bytes) if that does not help, and then run etcdctl alarm disarm. What runs goes on: %w", config.ErrReadOnly, err)
 	}
 	code := status.Code(err)
 	var known rpctypes.EtcdError
