@@ -40,6 +40,9 @@ const (
 	// againWithin is how soon a node reports once the store that was away is reached: not all
 	// nodes together.
 	againWithin = 3 * time.Second
+	// awayAfter is how long the store must be away until the pipeline is told: a leader that is
+	// lost is replaced within a second or two, and nobody needs to know.
+	awayAfter = 4 * time.Second
 )
 
 // Pipeline is what is reported of; *pipeline.Supervisor is one.
@@ -47,6 +50,9 @@ type Pipeline interface {
 	Status() pipeline.Status
 	// Condition returns a number that changes when the health does.
 	Condition() uint64
+	// StoreAway is told since when the configuration store cannot be reached, and why; the
+	// zero time: it can be again.
+	StoreAway(since time.Time, why error)
 }
 
 // Options are what a Reporter needs.
@@ -78,6 +84,8 @@ type Reporter struct {
 	retry   backoff.Backoff
 	failing bool          // the last report was not stored
 	away    bool          // and the store has not been reached since
+	lost    time.Time     // since when the store was seen to be away; zero: it is not
+	said    bool          // and the pipeline was told
 	changes int           // reports of changes that may be made at once
 	refill  time.Time     // when there may be one more
 	took    time.Duration // how long the store took for the last report
@@ -131,6 +139,25 @@ func (r *Reporter) reached() error {
 	return nil
 }
 
+// look tells the pipeline when the store has been away for a while, and when it is back.
+func (r *Reporter) look(now time.Time) {
+	err := r.reached()
+	if err == nil {
+		r.lost = time.Time{}
+	} else if r.lost.IsZero() {
+		r.lost = now
+	}
+	if err == nil && !r.said || err != nil && now.Sub(r.lost) < awayAfter {
+		return
+	}
+	since := r.lost
+	told := r.ask(func() func() {
+		r.o.Pipeline.StoreAway(since, err)
+		return func() {}
+	})
+	r.said = err != nil || !told // what it was not told is told again
+}
+
 func (r *Reporter) made() config.Collector {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,6 +181,7 @@ func (r *Reporter) Run(ctx context.Context) {
 			return
 		case <-ticks.C:
 		}
+		r.look(time.Now())
 		if ctx.Err() == nil && r.isDue(time.Now()) {
 			r.report(ctx, storeWithin)
 		}

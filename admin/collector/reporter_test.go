@@ -21,6 +21,8 @@ type pipe struct {
 	st        pipeline.Status
 	condition uint64
 	looks     int
+	away      []string // what it was told of the store
+	awaySince time.Time
 	hang      chan struct{} // nil: it answers
 }
 
@@ -41,6 +43,19 @@ func (p *pipe) Condition() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.condition
+}
+
+func (p *pipe) StoreAway(since time.Time, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := "back"
+	if !since.IsZero() {
+		text = why.Error()
+		p.awaySince = since
+	}
+	if len(p.away) == 0 || p.away[len(p.away)-1] != text {
+		p.away = append(p.away, text)
+	}
 }
 
 // set changes what it says, and with that its condition.
@@ -344,6 +359,48 @@ func TestStoreThatKnowsThatItIsAway(t *testing.T) {
 		if got := len(store.all()); got != n+1 {
 			t.Errorf("%d reports, want %d", got, n+1)
 		}
+	})
+}
+
+// The pipeline is told of a store that stays away, since when and why, and that it is back; not of
+// one that is away for a moment.
+func TestThePipelineIsToldThatTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &knowing{}
+		p := &pipe{st: pipeline.Status{Applied: time.Now()}}
+		r := NewReporter(Options{Pipeline: p, To: store, Node: node})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { r.Run(ctx); close(done) }()
+		defer func() { cancel(); <-done }()
+		told := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if got := strings.Join(p.away, ", "); got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		store.set(config.ErrUnavailable, false)
+		time.Sleep(awayAfter - 2*checkEvery)
+		store.set(nil, false)
+		time.Sleep(10 * time.Second)
+		told("")
+		gone := time.Now()
+		store.set(config.ErrUnavailable, false)
+		time.Sleep(awayAfter + 2*checkEvery)
+		away := config.ErrUnavailable.Error()
+		told(away)
+		time.Sleep(time.Hour)
+		told(away)
+		if late := p.awaySince.Sub(gone); late < 0 || late > checkEvery {
+			t.Errorf("said to be away since %v later", late)
+		}
+		store.set(nil, false)
+		time.Sleep(3 * checkEvery)
+		told(away + ", back")
 	})
 }
 

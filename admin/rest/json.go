@@ -20,6 +20,11 @@ const (
 // with RFC 7493): UTF-8, no field twice in an object, no half of a surrogate pair,
 // nothing behind it, not nested too deep.
 //
+// config.Decode, which is given the body next, finds what is given twice or nested too deep as well, but takes more:
+// YAML, several texts one behind the other, and what encoding/json mends silently (U+FFFD for what is no
+// UTF-8 or half a pair). What says that it is JSON must not become YAML where it is none ({a: NaN}), and here the
+// scanner that finds the place of a bad text meets the names of fields and the depth in any case.
+//
 // The errors name the place and quote nothing of what the body holds but the names of fields.
 func checkJSON(data []byte) error {
 	if !utf8.Valid(data) {

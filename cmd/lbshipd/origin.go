@@ -55,8 +55,7 @@ type origin struct {
 	watcher    config.Watcher
 	store      config.Store // nil if nothing can be changed
 	collectors config.Collectors
-	reached    func() error // whether the store is; nil if it always is
-	warnings   []string     // to be said at each start
+	warnings   []string // to be said at each start
 	// waits is set if a daemon without a configuration is of use: one may come.
 	waits bool
 	close func()

@@ -202,9 +202,6 @@ func (d *running) run(ctx context.Context, first config.Event, events <-chan con
 	d.warn(&first)
 	d.notify.ready(d.sup.Status())
 	go d.notify.run(saving, d.sup)
-	if d.origin.reached != nil {
-		go watchStore(saving, d.origin.reached, d.sup.StoreAway, lookAtStore)
-	}
 	defer d.report()()
 	for {
 		select {

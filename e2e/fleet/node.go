@@ -48,6 +48,9 @@ func (n *node) Status() pipeline.Status {
 	return st
 }
 
+// StoreAway is of no interest: there is no pipeline to be told.
+func (n *node) StoreAway(time.Time, error) {}
+
 // Condition changes with what a real pipeline's does, as far as there is any of it.
 func (n *node) Condition() uint64 {
 	n.mu.Lock()
