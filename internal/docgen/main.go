@@ -24,6 +24,8 @@ type page struct {
 var pages = []page{
 	{"docs/configuration.md", configuration},
 	{"docs/metrics.md", metrics},
+	{"docs/monitoring.md", monitoringPage},
+	{"packaging/prometheus/lbshipd.rules.yml", rules},
 	{"docs/rest.md", restPage},
 	{"admin/rest/openapi.json", openapi},
 	{"cmd/lbshipd/ctl/fields.txt", fieldTexts},

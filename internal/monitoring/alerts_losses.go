@@ -1,0 +1,66 @@
+package monitoring
+
+var lossAlerts = []Alert{
+	{
+		Name: "LbshipdRecordsLost", Severity: Critical,
+		Expr:        fresh("lbshipd_source_gaps_total"),
+		Summary:     "Records of source {{ $labels.source }} on {{ $labels.instance }} were gone before they could be read",
+		Description: "{{ $value }} gaps within the last hour, for the reason {{ $labels.reason }}.",
+		Means:       "The source removed records that at least one target had not been given. They are counted in the ledger, and a record in the stream itself says what is missing and between which times.",
+		Danger:      "What is lost is lost at its source. More may follow as long as the reason lasts.",
+		First:       "lbshipd status --output json",
+		Remedy: "The ledger in the status names source, target, reason and number. vacuumed, given_up: the target was away for longer than the source keeps records; see LbshipdAtRisk. truncated, rewritten: somebody truncates the log (logrotate's copytruncate does); have it renamed instead. " +
+			"corrupt, unreadable: the file or its disk is damaged (`dmesg`). stale_position: the input was replaced and is read from its beginning, which may repeat lines. If the records still exist elsewhere (a backup, a rotated copy), put the file where the source looks.",
+	},
+	{
+		Name: "LbshipdSpoolLost", Severity: Critical,
+		Expr:        fresh(`lbshipd_target_lost_records_total{reason=~"spool_.*"}`),
+		Summary:     "Records in the spool of target {{ $labels.target }} on {{ $labels.instance }} cannot be read again",
+		Description: "{{ $value }} records within the last hour ({{ $labels.reason }}).",
+		Means:       "What was on disk is not what was written: the checksum of a part does not fit. What lies behind the damage goes on being sent, with a record in the stream that says what is missing.",
+		Danger:      "More of the spool, if the disk is failing.",
+		First:       "lbshipd inspect spool --verify",
+		Remedy:      "`dmesg` and `smartctl` for the disk. Files that could not be used are kept beside the others for a look; the sources may still have what they held.",
+	},
+	{
+		Name: "LbshipdRecordsRefused", Severity: Warning,
+		Expr:        fresh("lbshipd_target_refused_records_total"),
+		Summary:     "Target {{ $labels.target }} has refused records of {{ $labels.instance }} for good",
+		Description: "{{ $value }} records within the last hour, for the reason {{ $labels.reason }}.",
+		Means:       "The target has said that it will never take them: too old, too long, too many labels. Sending them again as they are changes nothing. Other records go on.",
+		Danger:      "The refused records. With `deadLetters` on the target they are kept on disk, until its maxBytes push the oldest out; without, they are gone from here (the source may still have them).",
+		First:       "lbshipd inspect dead-letters",
+		Remedy:      "Raise the limit that the reason names on the target's side (for Loki in limits_config), or change the source (maxLineBytes, labels). Then `lbshipd replay` sends what was kept. If the target has no `deadLetters`, give it some.",
+	},
+	{
+		Name: "LbshipdDeadLettersLost", Severity: Warning,
+		Expr: "increase(lbshipd_target_dead_letters_dropped_total[1h]) > 0\n" +
+			"or\nincrease(lbshipd_target_dead_letters_errors_total[1h]) > 0",
+		Summary:     "Dead letters of target {{ $labels.target }} on {{ $labels.instance }} are not kept",
+		Description: "About {{ $value | humanize }} refused records of the last hour were pushed out by newer ones, or could not be written.",
+		Means:       "The target refuses more than deadLetters.maxBytes has room for, or the disk cannot be written.",
+		Danger:      "Refused records: the oldest letters, or those that could not be written. Nothing else.",
+		First:       "lbshipd inspect dead-letters",
+		Remedy:      "Stop the refusals (LbshipdRecordsRefused), `lbshipd replay` what is kept, raise deadLetters.maxBytes. If it is the disk: LbshipdDiskFilling.",
+	},
+	{
+		Name: "LbshipdLedgerImbalance", Severity: Critical, For: "5m",
+		Expr:        "lbshipd_ledger_difference_records != 0",
+		Summary:     "The ledger of source {{ $labels.source }} and target {{ $labels.target }} on {{ $labels.instance }} does not add up",
+		Description: "Read is {{ $value }} records more than delivered, filtered, refused, lost and in flight.",
+		Means:       "A fault of lbshipd: it cannot say what became of these records.",
+		Danger:      "As many records may be lost or doubled without having been counted.",
+		First:       "lbshipd status --output json",
+		Remedy:      "Keep that output and the log (`journalctl -u lbshipd`), and report the fault with both. A restart makes no difference: the ledger is kept across it.",
+	},
+	{
+		Name: "LbshipdMiscounted", Severity: Warning,
+		Expr:        "increase(lbshipd_target_miscounted_total[1h]) > 0",
+		Summary:     "Answers of target {{ $labels.target }} to {{ $labels.instance }} do not fit what was sent",
+		Description: "About {{ $value | humanize }} answers within the last hour.",
+		Means:       "A fault of lbshipd or of what is between it and the target: the records delivered and refused are not those that were sent.",
+		Danger:      "The figures of the ledger for this target, and perhaps the records of those answers.",
+		First:       "journalctl -u lbshipd --since -1h --priority warning",
+		Remedy:      "Report the fault with these lines, and with the version of the target and of any proxy in front of it.",
+	},
+}
