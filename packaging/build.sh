@@ -48,11 +48,14 @@ tree() { # ARCH DIR
 	cp packaging/systemd/lbshipd.sysusers "$2/usr/lib/sysusers.d/lbshipd.conf"
 	cp packaging/systemd/lbshipd.tmpfiles "$2/usr/lib/tmpfiles.d/lbshipd.conf"
 	cp packaging/systemd/notify-reload.conf "$share/lbshipd/"
+	mkdir "$share/lbshipd"/{grafana,prometheus}
+	cp packaging/grafana/*.json "$share/lbshipd/grafana/"
+	cp packaging/prometheus/*.yml "$share/lbshipd/prometheus/"
 	"$own" man "$share/man/man1" >/dev/null
 	"$own" completion bash >"$share/bash-completion/completions/lbshipd"
 	"$own" completion zsh >"$share/zsh/vendor-completions/_lbshipd"
 	"$own" completion fish >"$share/fish/vendor_completions.d/lbshipd.fish"
-	cp docs/{install,configuration,command-line,reliability,metrics,formats}.md packaging/copyright "$doc"
+	cp docs/{install,configuration,command-line,reliability,metrics,monitoring,formats}.md packaging/copyright "$doc"
 	cp packaging/examples/*.conf docs/examples/*.yaml "$doc/examples"
 	cp packaging/lintian-overrides "$share/lintian/overrides/lbshipd"
 	cp CHANGELOG.md "$doc/changelog"

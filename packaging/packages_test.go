@@ -162,6 +162,30 @@ func TestTheBinaryIsOfItsArchitectureAndStatic(t *testing.T) {
 	}
 }
 
+// What Prometheus and Grafana are given is in the packages, with the page about it.
+func TestDashboardsAndAlertsAreInThePackages(t *testing.T) {
+	dir := t.TempDir()
+	output(t, "dpkg-deb", "-x", built(t, "older", "amd64.deb"), dir)
+	for _, kind := range []string{"grafana", "prometheus"} {
+		want, err := filepath.Glob(filepath.Join(kind, "*"))
+		if err != nil || len(want) != 2 {
+			t.Fatalf("%s holds %v (%v)", kind, want, err)
+		}
+		have, err := filepath.Glob(filepath.Join(dir, "usr/share/lbshipd", kind, "*"))
+		if err != nil || len(have) != len(want) {
+			t.Errorf("the package has %v", have)
+		}
+		for _, name := range want {
+			if installed := content(t, filepath.Join(dir, "usr/share/lbshipd", name)); installed == "" || installed != content(t, name) {
+				t.Errorf("%s is not what the package has", name)
+			}
+		}
+	}
+	if installed := content(t, filepath.Join(dir, "usr/share/doc/lbshipd/monitoring.md")); installed == "" || installed != content(t, filepath.Join("..", "docs", "monitoring.md")) {
+		t.Errorf("docs/monitoring.md is not what the package has")
+	}
+}
+
 // The bill names what is in the binary of the package: all of it, nothing else.
 func TestBillOfMaterials(t *testing.T) {
 	dir := t.TempDir()

@@ -26,6 +26,8 @@ var pages = []page{
 	{"docs/metrics.md", metrics},
 	{"docs/monitoring.md", monitoringPage},
 	{"packaging/prometheus/lbshipd.rules.yml", rules},
+	{"packaging/grafana/lbshipd-overview.json", overview},
+	{"packaging/grafana/lbshipd-node.json", node},
 	{"docs/rest.md", restPage},
 	{"admin/rest/openapi.json", openapi},
 	{"cmd/lbshipd/ctl/fields.txt", fieldTexts},

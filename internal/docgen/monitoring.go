@@ -7,3 +7,7 @@ func monitoringPage(string) ([]byte, error) { return monitoring.Page(), nil }
 
 // rules writes the alerts for Prometheus.
 func rules(string) ([]byte, error) { return monitoring.RulesFile() }
+
+// overview and node write the dashboards for Grafana.
+func overview(string) ([]byte, error) { return monitoring.Overview(), nil }
+func node(string) ([]byte, error)     { return monitoring.Node(), nil }

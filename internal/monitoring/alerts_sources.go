@@ -9,17 +9,18 @@ var sourceRules = []Rule{
 var sourceAlerts = []Alert{
 	{
 		Name: "LbshipdSourceSilent", Severity: Warning, For: "5m",
-		Expr: "lbshipd:source_spoke:bool1h == 0\n" +
+		Expr: "lbshipd_source_silent == 1\n" +
+			"or\nlbshipd:source_spoke:bool1h == 0\n" +
 			"and avg_over_time(lbshipd:source_spoke:bool1h[4d]) > 0.75\n" +
 			"and lbshipd:source_spoke:bool1h offset 1d >= 0\n" +
 			"and lbshipd_source_inputs > 0",
 		Summary:     "Source {{ $labels.source }} on {{ $labels.instance }} is silent",
-		Description: "Not one record for an hour; over the last four days there were some in more than three quarters of all hours.",
-		Means:       "A source that usually has records has none. The alert ends by itself after a day of silence, which is then what the source is used to.",
+		Description: "Nothing for longer than its silentAfter; or, for an hour, nothing of a source that in the last four days had records in more than three quarters of all hours.",
+		Means:       "A source that usually has records has none. Without a silentAfter the alert ends by itself after a day of silence, which is then what the source is used to.",
 		Danger:      "Nothing that was written is in danger. What should have been written may be missing: the program hangs, logs elsewhere, or logs to a file that was deleted.",
 		First:       "lbshipd status",
 		Remedy: "Is the program alive, and does it log (`systemctl status UNIT`, `journalctl -u UNIT -n 5`, `ls -l` of the file)? `lsof +L1` finds a program that still writes to a deleted file: restart it, or have logrotate signal it. " +
-			"If it logs under another unit, identifier or path now, change the source.",
+			"If it logs under another unit, identifier or path now, change the source. `silentAfter` on the source says how long it may be silent.",
 	},
 	{
 		Name: "LbshipdSourceWithoutInputs", Severity: Warning, For: "1h",

@@ -2,6 +2,8 @@ package monitoring
 
 func init() { alertCases = append(alertCases, lossCases...) }
 
+const silence = "Nothing for longer than its silentAfter; or, for an hour, nothing of a source that in the last four days had records in more than three quarters of all hours."
+
 var lossCases = []alertCase{
 	{
 		alert: "LbshipdRecordsLost", when: "the first gap of all makes the series", at: "130m",
@@ -88,7 +90,14 @@ var lossCases = []alertCase{
 		series:      map[string]string{on("lbshipd_source_read_records_total", app): "0+600x290 174000x12", on("lbshipd_source_inputs", app): "1x302"},
 		labels:      node("source", "app"),
 		summary:     "Source app on n1 is silent",
-		description: "Not one record for an hour; over the last four days there were some in more than three quarters of all hours.",
+		description: silence,
+	},
+	{
+		alert: "LbshipdSourceSilent", when: "it says so itself", at: "6m",
+		series:      map[string]string{on("lbshipd_source_silent", app): "1x10", on("lbshipd_source_silent", `source="b"`): "0x10"},
+		labels:      node("source", "app"),
+		summary:     "Source app on n1 is silent",
+		description: silence,
 	},
 	{
 		alert: "LbshipdSourceSilent", when: "it speaks once an hour; once a day; is new; has nothing to read", every: "10m", at: "3000m",
