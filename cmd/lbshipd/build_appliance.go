@@ -36,6 +36,9 @@ func leftOut(name string) string {
 	case "get", "create", "update", "delete", "apply", "diff", "edit", "enable", "disable", "test", "history", "rollback", "whoami", "token":
 		return noAPI
 	}
+	if name == "doctor" {
+		return "this build (appliance) has no doctor; \"lbshipd check\" looks at the configuration and \"lbshipd status\" at what runs"
+	}
 	if strings.HasPrefix(name, "etcd-") {
 		return noEtcd
 	}

@@ -42,8 +42,10 @@ type runOptions struct {
 	auth        auth.Flags
 }
 
-func newRun() *cobra.Command {
-	o := &runOptions{}
+func newRun() *cobra.Command { return newRunWith(&runOptions{}) }
+
+// newRunWith is the command run whose flags go into o.
+func newRunWith(o *runOptions) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon",

@@ -30,6 +30,7 @@ var pages = []page{
 	{"packaging/grafana/lbshipd-node.json", node},
 	{"docs/rest.md", restPage},
 	{"admin/rest/openapi.json", openapi},
+	{"docs/doctor.md", doctorPage},
 	{"cmd/lbshipd/ctl/fields.txt", fieldTexts},
 }
 

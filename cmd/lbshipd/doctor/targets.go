@@ -1,0 +1,168 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lbshipd/lbshipd/config"
+	"github.com/lbshipd/lbshipd/pipeline"
+	"github.com/lbshipd/lbshipd/sinks"
+)
+
+// Bounds of testing targets.
+const (
+	atOnce      = 16 // targets that are tested side by side
+	stepTimeout = 5 * time.Second
+)
+
+// checkTargets tests each target up to the point where a record would be sent.
+func checkTargets(ctx context.Context, p *patient, r *result) {
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for _, t := range p.targets() {
+		wg.Go(func() {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+				p.testTarget(ctx, r, t)
+			case <-ctx.Done():
+				r.notMade("target %q was not tested", t.Name)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (p *patient) testTarget(ctx context.Context, r *result, t *config.Target) {
+	report := pipeline.TestTarget(ctx, hasty(t), p.cfg.TLSBundle(t), pipeline.TestOptions{Host: p.Node.Name, Dir: p.Dir, NoRecord: true})
+	for _, s := range report.Steps {
+		switch {
+		case s.OK:
+		case ctx.Err() != nil && strings.Contains(s.Message, "the test was ended"):
+			r.notMade("target %q was not tested to the end", t.Name)
+		default:
+			f := p.failedStep(t, &s)
+			f.probed = true
+			r.add(f)
+		}
+	}
+}
+
+// hasty is the target with a timeout that suits somebody who waits.
+func hasty(t *config.Target) *config.Target {
+	out, most := *t, config.Duration(stepTimeout)
+	switch {
+	case t.Loki != nil && t.Loki.Timeout > most:
+		l := *t.Loki
+		l.Timeout, out.Loki = most, &l
+	case t.Rsyslog != nil && t.Rsyslog.Timeout > most:
+		s := *t.Rsyslog
+		s.Timeout, out.Rsyslog = most, &s
+	}
+	return &out
+}
+
+// failedStep makes a finding of a step of a target's test.
+func (p *patient) failedStep(t *config.Target, s *sinks.Step) Finding {
+	id := map[string]string{
+		sinks.CauseName: "target-dns", sinks.CauseRefused: "target-refused", sinks.CauseUnreachable: "target-unreachable",
+		sinks.CauseExpired: "target-tls-expired", sinks.CauseNotYet: "target-tls-not-yet-valid", sinks.CauseAuthority: "target-tls-ca",
+		sinks.CauseServerName: "target-tls-name", sinks.CauseFingerprint: "target-tls-fingerprint", sinks.CauseHandshake: "target-tls-client",
+		sinks.CauseAuth: "target-auth", sinks.CauseLimited: "target-rate-limited", sinks.CauseNotLoki: "target-not-loki",
+	}[s.Cause]
+	switch {
+	case id != "":
+	case s.Name == sinks.StepConfig:
+		id = "target-invalid"
+	case s.Name == sinks.StepTLS:
+		id = "target-tls"
+	case s.Name == sinks.StepTCP:
+		id = "target-unreachable"
+	default:
+		id = "target-failing"
+	}
+	return p.targetFinding(id, t, s.Message)
+}
+
+// targetFinding is a finding of a target, with what mends it.
+func (p *patient) targetFinding(id string, t *config.Target, what string) Finding {
+	f := found(id, fmt.Sprintf("target %q", t.Name), what)
+	host, port := address(t, what)
+	hp := quoted(net.JoinHostPort(host, port))
+	edit := run("", "lbshipd edit target %s", quoted(t.Name))
+	if p.Config != "" {
+		edit.Run = oneLine("editor " + quoted(p.Config))
+	}
+	correct := func(say string) Remedy { return Remedy{say, edit.Run} }
+	switch id {
+	case "target-dns":
+		return with(f, run("See what this machine finds.", "getent hosts %s; cat /etc/resolv.conf", quoted(host)), correct("Correct the name in the target, if it is wrong."))
+	case "target-refused":
+		return with(f, run("On that host: see whether it listens.", "ss -ltnp 'sport = :%s'", port), correct("Correct the port in the target, if it is wrong."))
+	case "target-unreachable":
+		return with(f, run("See where the way ends.", "tracepath -n %s", quoted(host)), run("On that host: see whether a firewall drops it.", "nft list ruleset | grep -n %s", port))
+	case "target-tls-expired", "target-tls-not-yet-valid":
+		return with(f, run("On the server: put a new certificate in place, and have it be read; then see its dates from here.", "openssl s_client -connect %s </dev/null | openssl x509 -noout -dates", hp))
+	case "target-tls-ca":
+		return with(f, run("See who has issued it.", "openssl s_client -connect %s -showcerts </dev/null | openssl x509 -noout -issuer -fingerprint -sha256", hp),
+			correct(fmt.Sprintf("If that is the right server: put that authority's certificate into %s.", bundleField(t))))
+	case "target-tls-name":
+		return with(f, run("See for whom it is.", "openssl s_client -connect %s </dev/null | openssl x509 -noout -ext subjectAltName", hp),
+			correct("If that is the right server: connect by that name, or give it as serverName."))
+	case "target-tls-fingerprint":
+		return with(f, run("See which it has.", "openssl s_client -connect %s </dev/null | openssl x509 -noout -fingerprint -sha256", hp), correct("If that is the right server: give it in fingerprints."))
+	case "target-tls-client":
+		return with(f, correct(fmt.Sprintf("Give %s a certificate and key (certFile, keyFile) of an authority that the server trusts, with a name that it permits.", bundleField(t))),
+			run("On the server: see why it refuses.", "journalctl -e -u rsyslog"))
+	case "target-tls":
+		return with(f, run("See whether it speaks TLS.", "openssl s_client -connect %s </dev/null", hp))
+	case "target-auth":
+		return with(f, correct("Correct basicAuth, bearerToken or tenantId of the target; a passwordFile or bearerTokenFile is read again when it changes."))
+	case "target-rate-limited":
+		return with(f, say("On the Loki server: raise ingestion_rate_mb, ingestion_burst_size_mb and per_stream_rate_limit of the tenant in limits_config (or its overrides), and have it reload."),
+			correct("Or send less: minLevel on the sources that are loudest (lbshipd status has the rates)."))
+	case "target-not-loki":
+		return with(f, correct("Correct the URL of the target: http://HOST:3100 for a Loki without a proxy."))
+	case "target-invalid":
+		return with(f, correct("Correct the target."))
+	}
+	return with(f, run("Test it, with one marked record.", "lbshipd test target %s", quoted(t.Name)))
+}
+
+func bundleField(t *config.Target) string {
+	if name := t.BundleName(); name != "" {
+		return fmt.Sprintf("the TLS bundle %q", name)
+	}
+	return "a TLS bundle (tlsBundle) of the target"
+}
+
+// address is the host and port that a message is about.
+func address(t *config.Target, message string) (host, port string) {
+	if t.Loki != nil {
+		u, err := url.Parse(t.Loki.URL)
+		if err != nil {
+			return t.Loki.URL, ""
+		}
+		port = u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		return u.Hostname(), port
+	}
+	if t.Rsyslog == nil {
+		return "", ""
+	}
+	at := t.Rsyslog.Address
+	for _, a := range t.Rsyslog.Addresses {
+		if at == "" || strings.HasPrefix(message, a+": ") {
+			at = a
+		}
+	}
+	host, port, _ = net.SplitHostPort(at)
+	return host, port
+}
