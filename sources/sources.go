@@ -60,11 +60,17 @@ type Input interface {
 	Open(pos record.Position) (Reader, error)
 }
 
-// Watcher is implemented by Sources that may have to look for new inputs now and then.
+// Watcher is implemented by Sources that find inputs which come and go.
 type Watcher interface {
-	// Watched returns up to when all that came, and may have gone since, was
-	// seen; the zero time if the source is told of it at once. It may be called at any time.
+	// Watched returns up to when all that came, and may have gone since, was found, by
+	// the clock of the file system; the zero time if nothing goes unseen. It may be called at any time, also after Run has ended.
 	Watched() time.Time
+}
+
+// Troubled is implemented by Sources that can be kept from some of their inputs.
+type Troubled interface {
+	// Trouble says what keeps the source from inputs now, nil if nothing does. It may be called at any time.
+	Trouble() error
 }
 
 // Successor is implemented by Inputs that may have taken the place of another

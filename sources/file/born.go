@@ -2,7 +2,6 @@ package file
 
 import (
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,11 +60,12 @@ func (d *discovery) bornIn(dir string, since time.Time) (found []*input) {
 	return found
 }
 
-// replaced reports whether what is at first now was born behind the file at path.
+// replaced reports whether what is at first now, if anything, was born behind the file
+// at path. The copy that copytruncate makes of what is at first is younger than that.
 func (d *discovery) replaced(path, first string) bool {
 	now := d.paths[first]
 	if now == nil || now.file == nil {
-		return false
+		return true
 	}
 	f, err := d.src.openFile(path)
 	if err != nil {
@@ -101,22 +101,20 @@ func (d *discovery) findLines(all []*input) {
 	}
 }
 
-// bornBetweenPolls finds the files that were created in a directory after its
-// modification time since, and were rotated before a poll could see them. They are
-// looked for where another file is at the path that they had than before, so that
-// the copy that copytruncate makes is left alone.
-func (d *discovery) bornBetweenPolls(dir string, since int64, before map[string]*input) {
-	entries, err := os.ReadDir(dir)
+// bornUnseen finds the files that were created in a directory after since, and were
+// rotated before they could be seen there.
+func (d *discovery) bornUnseen(dir string, since time.Time) {
+	entries, err := d.list(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		path := join(dir, e.Name())
 		first := d.rotatedFrom(dir, e.Name())
-		if first == "" || d.paths[first] == before[first] || d.src.globs.match(path) || !e.Type().IsRegular() || isCompressedName(path) {
+		if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() || isCompressedName(path) || !d.replaced(path, first) {
 			continue
 		}
-		if in := d.openBorn(path, first, time.Unix(0, since)); in != nil {
+		if in := d.openBorn(path, first, since); in != nil {
 			d.announce(in, false)
 		}
 	}

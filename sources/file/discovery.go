@@ -34,11 +34,12 @@ type discovery struct {
 	byWatch        map[int32]map[string]bool // watch → directories
 	moves          moves
 	complaints     map[string]string // path → what was said of it
-	saidPoll       bool
 	saidCompressed bool
 	copies         uint64 // inputs made of copies so far
 
 	holding holding
+
+	polledTo time.Time // when all was last looked at that inotify does not cover, by the kernel's clock; zero: there is nothing of that kind
 
 	pass     int // number of the current walk
 	nextWalk time.Time
@@ -53,15 +54,9 @@ func newDiscovery(s *source, found func(sources.Input)) *discovery {
 		complaints: map[string]string{}, moves: newMoves(),
 		holding: holding{src: s, files: map[*input]*heldFile{}},
 	}
-	if s.noInotify {
-		return d
+	if err := d.listen(); err != nil {
+		d.deaf(err)
 	}
-	n, err := newNotifier()
-	if err != nil {
-		d.sayPolling(err)
-		return d
-	}
-	d.notifier = n
 	return d
 }
 
@@ -71,11 +66,12 @@ func (d *discovery) close() {
 	}
 }
 
-func (d *discovery) events() <-chan []event {
+// events tells when there are some to take.
+func (d *discovery) events() <-chan struct{} {
 	if d.notifier == nil {
 		return nil
 	}
-	return d.notifier.events
+	return d.notifier.ready
 }
 
 // start makes the first walk, looks for stored inputs that it did not find,
@@ -97,6 +93,7 @@ func (d *discovery) start() {
 	for _, in := range all {
 		d.tell(in)
 	}
+	d.settle()
 }
 
 // tell announces an input, as the successor of the one that was at its path before.
@@ -164,10 +161,10 @@ func (d *discovery) check(path string) bool {
 	if err != nil {
 		d.drop(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			delete(d.complaints, path)
+			d.content(path)
 			return false
 		}
-		d.complain(path, "unreadable", err.Error())
+		d.complain(path, unreadable, err.Error())
 		return false
 	}
 	if !st.Mode().IsRegular() {
@@ -196,7 +193,7 @@ func (d *discovery) open(path, first string, matches bool) bool {
 	f, err := d.src.openFile(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			d.complain(path, "unreadable", err.Error())
+			d.complain(path, unreadable, err.Error())
 		}
 		return false
 	}
@@ -221,7 +218,7 @@ func (d *discovery) open(path, first string, matches bool) bool {
 		d.leaveOut(path)
 		return false
 	}
-	delete(d.complaints, path)
+	d.content(path)
 	if in != nil && (!matches || in.comeBack()) {
 		f.Close() // even if it has ended: only a path in the globs makes it an input again
 	} else {
@@ -308,6 +305,20 @@ func (d *discovery) complain(path, reason, detail string) {
 		detail += ": run lbshipd as root, or give its user or a group of that user (on Debian: adm) the right to read it"
 	}
 	d.src.deps.Log.Warn("a file is left out", "path", path, "reason", reason, "detail", detail)
+	if reason == unreadable {
+		d.src.trouble.leftOut(path, detail)
+	}
+}
+
+// unreadable is the reason of what may not be opened, which its owner can mend.
+const unreadable = "unreadable"
+
+// content takes back what was said of a path.
+func (d *discovery) content(path string) {
+	if _, said := d.complaints[path]; said {
+		delete(d.complaints, path)
+		d.src.trouble.mended(path)
+	}
 }
 
 // forget drops inputs that have ended.

@@ -356,8 +356,8 @@ func TestRenamedBeforeOpened(t *testing.T) {
 	deadline := time.After(10 * time.Second)
 	for len(found) < 3 {
 		select {
-		case events := <-d.events():
-			d.handle(events)
+		case <-d.events():
+			d.handle()
 		case <-time.After(settleFor):
 			d.release(time.Now())
 		case <-deadline:
@@ -373,24 +373,5 @@ func TestRenamedBeforeOpened(t *testing.T) {
 			t.Errorf("file %d has predecessor %q, want %q", i, got, before)
 		}
 		before = in.Origin().Input
-	}
-}
-
-// Up to when all was looked at is said where inotify does not tell it.
-func TestWatched(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "app.log")
-	for _, blind := range []bool{false, true} {
-		src := testSource(t, path, 0)
-		src.noInotify = blind
-		d := newDiscovery(src, func(sources.Input) {})
-		before := time.Now()
-		d.start()
-		first := src.Watched()
-		d.pollDirs()
-		second := src.Watched()
-		d.close()
-		if blind && (first.Before(before) || !second.After(first)) || !blind && !second.IsZero() {
-			t.Errorf("without inotify %v: looked at %v and at %v, began at %v", blind, first, second, before)
-		}
 	}
 }

@@ -1,6 +1,8 @@
 package file
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,16 +43,16 @@ func (m *moves) expire(now time.Time) {
 	}
 }
 
-// handle does what a run of inotify events asks for.
-func (d *discovery) handle(events []event) {
+// handle does what the inotify events that have come ask for.
+func (d *discovery) handle() {
+	events := d.notifier.take()
 	d.known = nil
 	now := time.Now()
 	for i := range events {
 		e := &events[i]
 		switch {
 		case e.mask&unix.IN_Q_OVERFLOW != 0:
-			d.src.deps.Log.Warn("events of directories were lost; looking at all of them")
-			d.nextWalk = now
+			d.overflowed(now)
 		case e.mask&unix.IN_IGNORED != 0:
 			d.lostWatch(e.watch, now)
 		case e.mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF) != 0:
@@ -66,7 +68,19 @@ func (d *discovery) handle(events []event) {
 			}
 		}
 	}
-	d.moves.expire(now)
+}
+
+// overflowed looks at everything, because events were lost: also for what was
+// created and rotated since all was well.
+func (d *discovery) overflowed(now time.Time) {
+	since := d.notifier.settled()
+	d.src.deps.Log.Warn("events of directories were lost; looking at all of them", "since", since)
+	d.moves = newMoves() // halves of renames, whose other halves may be lost
+	d.walk()
+	d.steadily(slices.Collect(maps.Keys(d.dirs)), func(dir string) bool {
+		d.bornUnseen(dir, since.Add(-bornSlack))
+		return true
+	})
 }
 
 // lostWatch is told of a watch that the kernel has removed with its directory.
@@ -137,7 +151,11 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 }
 
 func (d *discovery) vanished(path string, e *event, now time.Time) {
-	if mv, ok := d.moves.fresh[path]; ok {
+	mv, ok := d.moves.fresh[path]
+	if !ok && d.slipped(path, e) {
+		mv, ok = move{first: path, missed: true}, true
+	}
+	if ok {
 		delete(d.moves.fresh, path)
 		mv.at = now
 		if e.mask&unix.IN_MOVED_FROM != 0 {
@@ -150,6 +168,14 @@ func (d *discovery) vanished(path string, e *event, now time.Time) {
 	if d.src.globs.match(path) {
 		d.check(path)
 	}
+}
+
+// slipped reports whether the file that was renamed away from path may never have been
+// seen there: it came before its directory was watched, and went before it was
+// looked at. Not one that was there at a first run that starts at the end.
+func (d *discovery) slipped(path string, e *event) bool {
+	return e.mask&unix.IN_MOVED_FROM != 0 && d.src.globs.match(path) && d.complaints[path] == "" &&
+		!(d.src.deps.FirstRun && d.src.fromEnd)
 }
 
 // pause is how long Run may wait for events.
@@ -178,25 +204,4 @@ func (d *discovery) look() {
 	if !now.Before(d.nextPoll) {
 		d.pollDirs()
 	}
-	d.moves.expire(now)
-}
-
-// lostNotifier goes on without inotify.
-func (d *discovery) lostNotifier() {
-	d.notifier.close()
-	d.notifier = nil
-	for _, dir := range d.dirs {
-		dir.watch, dir.polled = -1, true
-	}
-	d.byWatch = map[int32]map[string]bool{}
-	d.nextPoll = time.Now()
-}
-
-func (d *discovery) sayPolling(err error) {
-	if d.saidPoll {
-		return
-	}
-	d.saidPoll = true
-	d.src.deps.Log.Warn("directories are looked at in intervals, for inotify cannot be had",
-		"error", err, "interval", d.src.dirPoll)
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,40 +25,143 @@ type event struct {
 	name   string
 }
 
-// notifier is an inotify instance. The caller must call close.
-type notifier struct {
-	file   *os.File
-	fd     int
-	events chan []event // closed when reading ends
-	done   chan struct{}
+// instance is the inotify instance that all sources of the process share: a user may
+// have 128 of them, and a process one for each of its sources would use them up for others.
+//
+// Life: the first notifier makes it, the last one closes it.
+type instance struct {
+	mu      sync.Mutex // guards all below, and what notifiers have in their queues
+	file    *os.File   // nil: there is none
+	fd      int
+	watches map[int32]map[*notifier]bool // who wants to be told
+	all     map[*notifier]bool
+	refuse  error     // for tests: why none is to be had
+	drained time.Time // the kernel had no event that was not read; by its clock
 }
 
-func newNotifier() (*notifier, error) {
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("making an inotify instance (fs.inotify.max_user_instances): %w", err)
-	}
-	n := &notifier{
-		file: os.NewFile(uintptr(fd), "inotify"), fd: fd,
-		events: make(chan []event), done: make(chan struct{}),
-	}
-	go n.run()
-	return n, nil
-}
+// shared is the process's instance.
+var shared instance
 
-func (n *notifier) run() {
-	defer close(n.events)
-	buf := make([]byte, 64<<10)
-	for {
-		size, err := n.file.Read(buf)
+// join makes n one of those that are told. The caller holds no lock.
+func (i *instance) join(n *notifier) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.file == nil {
+		if i.refuse != nil {
+			return i.refuse
+		}
+		fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 		if err != nil {
-			return
+			return fmt.Errorf("making an inotify instance (fs.inotify.max_user_instances): %w", err)
 		}
-		select {
-		case n.events <- parseEvents(buf[:size]):
-		case <-n.done:
-			return
+		i.file, i.fd = os.NewFile(uintptr(fd), "inotify"), fd
+		i.watches, i.all, i.drained = map[int32]map[*notifier]bool{}, map[*notifier]bool{}, kernelNow()
+		go i.run(i.file)
+	}
+	i.all[n] = true
+	return nil
+}
+
+// part takes n out.
+func (i *instance) part(n *notifier) {
+	if file := i.leave(n); file != nil {
+		file.Close() // waits for run, which may wait for mu
+	}
+}
+
+// leave is part with what is left to be closed, if anything is.
+func (i *instance) leave(n *notifier) (last *os.File) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.all[n] {
+		return nil
+	}
+	n.end = n.caughtUp()
+	delete(i.all, n)
+	for watch := range i.watches {
+		i.remove(n, watch)
+	}
+	if len(i.all) == 0 {
+		last, i.file = i.file, nil
+	}
+	return last
+}
+
+// run reads events and hands them on until file is closed.
+func (i *instance) run(file *os.File) {
+	conn, err := file.SyscallConn()
+	if err != nil {
+		return
+	}
+	buf := make([]byte, 64<<10)
+	for err == nil {
+		err = conn.Read(func(fd uintptr) bool { return i.read(file, int(fd), buf) })
+	}
+}
+
+// read hands on what the kernel has; false if that is nothing. Between the kernel's queue and
+// those of the notifiers nothing is ever on its way while mu is not held.
+func (i *instance) read(file *os.File, fd int, buf []byte) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.file != file {
+		return true // it was closed: the next Read says so
+	}
+	now := kernelNow()
+	size, err := unix.Read(fd, buf)
+	if err == unix.EAGAIN {
+		i.drained = now
+		return false
+	}
+	if err != nil || size <= 0 {
+		return true
+	}
+	for _, e := range parseEvents(buf[:size]) {
+		i.hand(e)
+	}
+	if size < len(buf)/2 {
+		i.drained = now // it was all that there was
+	}
+	return true
+}
+
+// hand gives an event to those whose watch it is of. i.mu is held.
+func (i *instance) hand(e event) {
+	if e.mask&unix.IN_Q_OVERFLOW != 0 {
+		for n := range i.all {
+			n.put(e, i.drained)
 		}
+		return
+	}
+	for n := range i.watches[e.watch] {
+		n.put(e, i.drained)
+	}
+	if e.mask&unix.IN_IGNORED != 0 {
+		delete(i.watches, e.watch)
+	}
+}
+
+// quiet reports whether the kernel has no event that was not read. i.mu is held.
+func (i *instance) quiet() bool {
+	now := kernelNow()
+	waiting, err := unix.IoctlGetInt(i.fd, unix.TIOCINQ)
+	if err != nil || waiting > 0 {
+		return false
+	}
+	i.drained = now
+	return true
+}
+
+// remove takes n's watch away, and the kernel's if it was the last one's. i.mu is held.
+func (i *instance) remove(n *notifier, watch int32) {
+	of := i.watches[watch]
+	if !of[n] {
+		return
+	}
+	delete(of, n)
+	if len(of) == 0 {
+		delete(i.watches, watch)
+		unix.InotifyRmWatch(i.fd, uint32(watch))
 	}
 }
 
@@ -75,22 +180,4 @@ func parseEvents(buf []byte) []event {
 		events = append(events, event{head.Wd, head.Mask, head.Cookie, string(name)})
 	}
 	return events
-}
-
-// add watches a directory. Two paths of one directory get the same watch.
-func (n *notifier) add(dir string) (int32, error) {
-	watch, err := unix.InotifyAddWatch(n.fd, dir, watchMask)
-	if err != nil {
-		return -1, &os.PathError{Op: "inotify_add_watch", Path: dir, Err: err}
-	}
-	return int32(watch), nil
-}
-
-func (n *notifier) remove(watch int32) {
-	unix.InotifyRmWatch(n.fd, uint32(watch))
-}
-
-func (n *notifier) close() {
-	close(n.done)
-	n.file.Close()
 }

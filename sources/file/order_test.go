@@ -22,8 +22,8 @@ func TestFoundBehindItsSuccessor(t *testing.T) {
 		t.Helper()
 		for n, deadline := len(found), time.After(10*time.Second); len(found) == n; {
 			select {
-			case events := <-d.events():
-				d.handle(events)
+			case <-d.events():
+				d.handle()
 			case <-time.After(settleFor):
 				d.release(time.Now())
 			case <-deadline:

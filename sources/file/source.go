@@ -35,9 +35,11 @@ type source struct {
 	maxHeldFiles         int           // 0: no bound
 	maxHeldAge           time.Duration // 0: no bound
 	heldFiles, heldBytes atomic.Int64
-	noInotify            bool                      // for tests
-	listed               func(dir string)          // for tests: called when a directory was listed, before what is in it is looked at
-	polledAt             atomic.Pointer[time.Time] // when all was last looked at that inotify does not cover; nil: there is nothing of that kind
+	noInotify            bool             // for tests
+	listed               func(dir string) // for tests: called when a directory was listed, before what is in it is looked at
+	watching             watching
+	trouble              trouble
+	inotify              *instance
 
 	window int64 // windowBytes and stepBytes, but for tests
 	step   int
@@ -51,8 +53,9 @@ type source struct {
 }
 
 var (
-	_ sources.Source  = (*source)(nil)
-	_ sources.Watcher = (*source)(nil)
+	_ sources.Source   = (*source)(nil)
+	_ sources.Watcher  = (*source)(nil)
+	_ sources.Troubled = (*source)(nil)
 )
 
 // New returns the source of the log files that src.File names. It has no side
@@ -70,7 +73,7 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 		return nil, fmt.Errorf("source %s: %w", src.Name, err)
 	}
 	s := &source{
-		name: src.Name, globs: g, deps: d, maxLine: defaultMaxLine, window: windowBytes, step: stepBytes,
+		name: src.Name, globs: g, deps: d, inotify: &shared, maxLine: defaultMaxLine, window: windowBytes, step: stepBytes,
 		endAfter: time.Minute, tearAfter: 5 * time.Second,
 		archiveSettle: archiveSettle,
 		rescan:        10 * time.Second, dirPoll: 100 * time.Millisecond,
@@ -94,6 +97,9 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 	s.maxHeldBytes, s.maxHeldFiles = int64(src.File.MaxHeldBytes), src.File.MaxHeldFiles
 	s.maxHeldAge = time.Duration(src.File.MaxHeldAge)
 	s.labels = src.SortedLabels()
+	if s.watching.at = d.LastSaved; s.watching.at.IsZero() {
+		s.watching.at = kernelNow()
+	}
 	if s.deps.Log == nil {
 		s.deps.Log = slog.New(slog.DiscardHandler)
 	}
@@ -113,14 +119,6 @@ func (s *source) knownPositions() []sources.Stored {
 	return s.deps.Known()
 }
 
-// Watched implements sources.Watcher.
-func (s *source) Watched() time.Time {
-	if at := s.polledAt.Load(); at != nil {
-		return *at
-	}
-	return time.Time{}
-}
-
 // Run implements sources.Source. It returns nil when ctx ends.
 func (s *source) Run(ctx context.Context, found func(sources.Input)) error {
 	d := newDiscovery(s, found)
@@ -133,16 +131,13 @@ func (s *source) Run(ctx context.Context, found func(sources.Input)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case events, ok := <-d.events():
-			if !ok {
-				d.lostNotifier()
-				continue
-			}
-			d.handle(events)
+		case <-d.events():
+			d.handle()
 		case <-timer.C:
 			d.look()
 		}
 		d.release(time.Now())
+		d.settle()
 		d.holding.look(d.inputs, time.Now())
 	}
 }

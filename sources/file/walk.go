@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -31,7 +30,8 @@ type directory struct {
 
 // walk looks at everything, and forgets what is no longer there.
 func (d *discovery) walk() {
-	began := time.Now()
+	began, looked := time.Now(), kernelNow()
+	d.listenAgain()
 	d.pass++
 	for _, dir := range d.dirs {
 		dir.links = nil
@@ -54,11 +54,13 @@ func (d *discovery) walk() {
 	}
 	for path := range d.complaints {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-			delete(d.complaints, path)
+			d.content(path)
 		}
 	}
 	d.forget()
-	d.polled(began)
+	if d.polledTo.IsZero() || !d.polls() {
+		d.lookedAt(looked)
+	}
 	d.nextPoll = began
 	// However large the tree, walking takes one percent of the time.
 	d.nextWalk = time.Now().Add(max(d.src.rescan, 100*time.Since(began)))
@@ -103,9 +105,12 @@ func (d *discovery) walkDir(path string) bool {
 
 // scanDir looks at what is in a directory that is watched.
 func (d *discovery) scanDir(dir *directory) {
-	entries, err := os.ReadDir(dir.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.complain(dir.path, "unreadable", err.Error())
+	entries, err := d.list(dir.path)
+	switch {
+	case err == nil:
+		d.content(dir.path)
+	case !errors.Is(err, fs.ErrNotExist):
+		d.complain(dir.path, unreadable, err.Error())
 	}
 	for _, e := range entries {
 		path := join(dir.path, e.Name())
@@ -199,15 +204,22 @@ func (d *discovery) watch(path string) *directory {
 	}
 	if err != nil {
 		dir.polled = true
-		d.sayPolling(err)
+		if !errors.Is(err, fs.ErrPermission) { // what may not be read is said elsewhere
+			d.deaf(err)
+		}
 		return dir
 	}
+	d.watches(dir, watch)
+	return dir
+}
+
+// watches notes that the events of watch are of dir.
+func (d *discovery) watches(dir *directory, watch int32) {
 	dir.watch = watch
 	if d.byWatch[watch] == nil {
 		d.byWatch[watch] = map[string]bool{}
 	}
-	d.byWatch[watch][path] = true
-	return dir
+	d.byWatch[watch][dir.path] = true
 }
 
 func (d *discovery) unwatch(dir *directory) {
@@ -242,8 +254,7 @@ func remote(path string) bool {
 // pollDirs looks at the directories that inotify does not cover, and into
 // those that have changed.
 func (d *discovery) pollDirs() {
-	began := time.Now()
-	any := d.polled(began)
+	began, looked, steady := time.Now(), kernelNow(), true
 	for _, dir := range d.dirs {
 		if !dir.polled {
 			continue
@@ -261,31 +272,38 @@ func (d *discovery) pollDirs() {
 		if dir.mtime = mtime; began.UnixNano()-mtime < int64(pollTick) {
 			dir.mtime = 0 // it may change again within the same tick of its clock
 		}
-		before := maps.Clone(d.paths)
+		since := settledSince(dir.path)
 		d.lookInto(dir)
-		if since := dir.looked; since != 0 {
-			d.bornBetweenPolls(dir.path, since, before)
+		if dir.looked != 0 {
+			d.bornUnseen(dir.path, time.Unix(0, dir.looked))
 		}
-		dir.looked = mtime
+		// What was shifted while it was listed was perhaps in no listing: it is looked
+		// for once more, but not for so long that what has been read to its end is found anew.
+		if dir.looked == 0 || since != 0 && since == settledSince(dir.path) {
+			dir.looked = mtime
+		} else {
+			dir.looked, steady = max(dir.looked, mtime-int64(bornLate)), false
+		}
 	}
+	if !steady {
+		looked = maxTime(d.polledTo, looked.Add(-bornLate))
+	}
+	d.lookedAt(looked)
 	// However many there are, looking takes a tenth of the time: what comes and goes
 	// between two looks is missed.
 	d.nextPoll = time.Now().Add(min(max(d.src.dirPoll, 10*time.Since(began)), d.src.rescan))
-	if !any {
+	if d.polledTo.IsZero() {
 		d.nextPoll = began.Add(d.src.rescan) // a walk sets it anew
 	}
 }
 
-// polled notes that all is looked at now that inotify does not cover, and
-// reports whether there is something of that kind.
-func (d *discovery) polled(now time.Time) bool {
+// polls reports whether there is something that inotify does not cover.
+func (d *discovery) polls() bool {
 	for _, dir := range d.dirs {
 		if dir.polled {
-			d.src.polledAt.Store(&now)
 			return true
 		}
 	}
-	d.src.polledAt.Store(nil)
 	return false
 }
 
