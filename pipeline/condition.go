@@ -22,6 +22,9 @@ func (s *Supervisor) Condition() uint64 {
 		r.mu.Lock()
 		c.note(r.runErr != nil, "source", r.cfg.Name, "")
 		r.mu.Unlock()
+		if err := r.trouble(); err != nil {
+			c.note(true, "trouble", r.cfg.Name, err.Error())
+		}
 	}
 	c.note(s.store.Err() != nil, "positions", "", "")
 	s.mu.Lock()

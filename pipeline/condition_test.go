@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,6 +92,13 @@ func TestConditionChangesWithWhatIsWrong(t *testing.T) {
 		fails <- err
 		return err
 	}
+	var trouble atomic.Pointer[error]
+	h.trouble = func() error {
+		if err := trouble.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}
 	h.open()
 	seen := map[uint64]string{h.sup.Condition(): "nothing applied"}
 	changes := func(to string) uint64 {
@@ -126,6 +134,18 @@ func TestConditionChangesWithWhatIsWrong(t *testing.T) {
 	await(t, "the target", func() bool { return h.sup.Status().Targets[0].Class == "" })
 	if h.sup.Condition() != healthy {
 		t.Error("a target that has recovered is not as it was")
+	}
+	for _, text := range []string{"a.log is left out: permission denied", "2 files are left out"} {
+		err := errors.New(text)
+		trouble.Store(&err)
+		changes(text)
+		if st := h.sup.Status(); !slices.Equal(st.Reasons(), []string{`source "app": ` + text}) {
+			t.Errorf("reasons %q", st.Reasons())
+		}
+	}
+	trouble.Store(nil)
+	if h.sup.Condition() != healthy {
+		t.Error("a source that has recovered is not as it was")
 	}
 	for _, e := range []config.Event{
 		{Config: event.Config, Hash: "abc", Cached: true},

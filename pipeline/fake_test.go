@@ -81,6 +81,15 @@ type tapeSource struct {
 	older  *[]*tapeInput // what was found before, by whichever source of that name
 
 	watched func() time.Time // nil: it is told at once
+	trouble func() error     // nil: there is none
+}
+
+// Trouble implements sources.Troubled.
+func (s *tapeSource) Trouble() error {
+	if s.trouble == nil {
+		return nil
+	}
+	return s.trouble()
 }
 
 // Watched implements sources.Watcher.
@@ -326,6 +335,7 @@ type house struct {
 	sink    func(target string) sinks.Sink // nil: the shelf
 	log     *bytes.Buffer
 	watched func() time.Time // of all tapes; nil: they are told at once
+	trouble func() error     // of all tapes; nil: there is none
 }
 
 func newHouse(t *testing.T) *house {
@@ -353,7 +363,7 @@ func (h *house) open() {
 		if h.found[c.Name] == nil {
 			h.found[c.Name] = &[]*tapeInput{}
 		}
-		return &tapeSource{h.tapes[c.Name], h.rotate, c, d.Known, h.found[c.Name], h.watched}, "file", nil
+		return &tapeSource{h.tapes[c.Name], h.rotate, c, d.Known, h.found[c.Name], h.watched, h.trouble}, "file", nil
 	}
 	h.sup.makeSink = func(c *config.Target, _ sinks.Deps) (sinks.Sink, string, error) {
 		if h.shelves[c.Name] == nil {

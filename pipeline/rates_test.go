@@ -86,10 +86,13 @@ func TestStatusSaysWhyASourceCannotBeRead(t *testing.T) {
 		return st.Sources[0].Err != nil && reasons == `source "app": reading /tape: input/output error`
 	})
 	one := errors.New("one")
-	if err := sourceError(nil, []error{one, errors.New("two")}); err.Error() != "2 inputs cannot be read, one of them: one" {
+	if err := sourceError(nil, []error{one, errors.New("two")}, nil); err.Error() != "2 inputs cannot be read, one of them: one" {
 		t.Error(err)
 	}
-	if sourceError(nil, nil) != nil || sourceError(one, []error{errors.New("two")}) != one {
+	if sourceError(nil, nil, nil) != nil || sourceError(one, []error{errors.New("two")}, errors.New("three")) != one {
 		t.Error("what discovery says comes first")
+	}
+	if err := sourceError(nil, []error{one}, errors.New("two")); err.Error() != "one; two" || sourceError(nil, nil, one) != one {
+		t.Error(err)
 	}
 }

@@ -58,17 +58,17 @@ var lookRound = 5 * time.Second
 
 // watched is up to when the source has surely seen what came and went.
 func (r *sourceRun) watched() time.Time {
-	if time.Since(r.made) < lookRound {
-		return r.since
-	}
 	if at := r.looked(); !at.IsZero() {
 		return at
+	}
+	if time.Since(r.made) < lookRound {
+		return r.since
 	}
 	return time.Now()
 }
 
-// looked is when a source that has to look for new inputs has last done so, the
-// zero time of one that is told of them.
+// looked is up to when a source that can tell has seen what came and went, the zero time
+// of one that misses nothing.
 func (r *sourceRun) looked() time.Time {
 	if w, ok := r.source.(sources.Watcher); ok {
 		return w.Watched()
@@ -76,21 +76,28 @@ func (r *sourceRun) looked() time.Time {
 	return time.Time{}
 }
 
-// seen stores that the source was seen, and up to when it has surely watched, if
-// that is not as long as positions are saved. Births are by the clock of the file
-// system, and so is this.
+// seen stores that a source was seen that misses nothing while positions are saved.
 func (r *sourceRun) seen() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ctx.Err() != nil || time.Since(r.made) < lookRound {
+	if r.ctx.Err() != nil || time.Since(r.made) < lookRound || !r.looked().IsZero() {
 		return
 	}
 	key, mark := positions.Key{Source: r.cfg.Name}, record.Position("seen")
-	if at, saved := r.looked(), r.sup.store.FileTime(); !at.IsZero() && !saved.IsZero() {
-		mark = markOf(saved.Add(-time.Since(at)))
-	}
 	if have, _ := r.sup.store.Get(key); have != mark {
 		r.sup.store.Set(key, mark)
+	}
+}
+
+// noteSeen has the save that is about to be made tell of each source up to when it has
+// watched: what was born later is in no position.
+func (s *Supervisor) noteSeen() {
+	for _, r := range s.sourceList() {
+		r.mu.Lock()
+		if at := r.looked(); !at.IsZero() && r.ctx.Err() == nil {
+			s.store.Note(positions.Key{Source: r.cfg.Name}, markOf(at))
+		}
+		r.mu.Unlock()
 	}
 }
 
@@ -313,7 +320,9 @@ func (r *sourceRun) stop() {
 	}
 	r.cancel()
 	<-r.done
-	if at := r.sup.store.FileTime(); !at.IsZero() {
+	if at := r.looked(); !at.IsZero() {
+		r.mark(at)
+	} else if at := r.sup.store.FileTime(); !at.IsZero() {
 		if seen := r.watched(); seen.Before(at) {
 			at = seen
 		}
@@ -331,6 +340,14 @@ func (r *sourceRun) meet() {
 	for _, run := range r.runs() {
 		run.meet()
 	}
+}
+
+// trouble says what keeps the source from inputs; nil if nothing does.
+func (r *sourceRun) trouble() error {
+	if t, ok := r.source.(sources.Troubled); ok {
+		return t.Trouble()
+	}
+	return nil
 }
 
 func (r *sourceRun) readFailed(in sources.Input, err error) {

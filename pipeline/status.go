@@ -43,7 +43,7 @@ type SourceStatus struct {
 	Quiet  time.Duration // how long nothing was read, to a second or so, and since the daemon runs
 	Silent bool          // that is longer than its silentAfter
 	Held   sources.Held  // what it keeps that would be gone without it
-	Err    error         // why discovery ended, or an input cannot be read, if so
+	Err    error         // why discovery ended, or an input cannot be found or read, if so
 }
 
 // TargetStatus is one target at work.
@@ -85,7 +85,7 @@ func (s *Supervisor) Status() Status {
 		}
 		silent := r.silent(now)
 		r.mu.Lock()
-		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble),
+		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble, r.trouble()),
 			Quiet: r.metrics.flow.quiet(now), Silent: silent, Held: r.held()})
 		r.mu.Unlock()
 	}
@@ -107,15 +107,20 @@ func (s *Supervisor) Status() Status {
 }
 
 // sourceError is what is said of a source: why discovery ended, else what the
-// first of its inputs that cannot be read suffers from.
-func sourceError(discovery error, inputs []error) error {
+// first of its inputs that cannot be read suffers from, and what keeps it from others.
+func sourceError(discovery error, inputs []error, kept error) error {
 	switch {
-	case discovery != nil || len(inputs) == 0:
+	case discovery != nil:
 		return discovery
-	case len(inputs) == 1:
-		return inputs[0]
+	case len(inputs) == 0:
+		return kept
+	case len(inputs) > 1:
+		inputs[0] = fmt.Errorf("%d inputs cannot be read, one of them: %w", len(inputs), inputs[0])
 	}
-	return fmt.Errorf("%d inputs cannot be read, one of them: %w", len(inputs), inputs[0])
+	if kept != nil {
+		return fmt.Errorf("%w; %w", inputs[0], kept)
+	}
+	return inputs[0]
 }
 
 // trouble says why the input cannot be read; nil if it can.

@@ -92,6 +92,7 @@ func New(o Options) *Supervisor {
 	s.metrics.cached(false)
 	ticking, stop := context.WithCancel(s.ctx)
 	s.tick = stop
+	o.Store.BeforeSave(s.noteSeen)
 	go s.housekeep(ticking)
 	return s
 }

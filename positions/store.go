@@ -78,6 +78,8 @@ type Store struct {
 	lastErr error     // of the last save
 	lastOK  time.Time // of the last good save
 
+	before func() // called before a save; nil: nothing is
+
 	saving sync.Mutex    // one save at a time
 	loose  bool          // the current file may not be on the disk; guarded by saving
 	fresh  chan struct{} // capacity 1: a key is new
@@ -192,6 +194,32 @@ func (s *Store) Set(k Key, p record.Position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.set(k, p, now)
+}
+
+// Note stores the position of k with the next save, without being a reason for one.
+func (s *Store) Note(k Key, p record.Position) {
+	now := s.now().Unix()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries[k] = Entry{k, p, now}
+}
+
+// BeforeSave has f called whenever something is about to be saved, so that it can Note what
+// is true at that moment. f must not save.
+func (s *Store) BeforeSave(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = f
+}
+
+// ask calls what BeforeSave was given, if there is anything to save behind have.
+func (s *Store) ask(have *uint64) {
+	s.mu.Lock()
+	f, changed := s.before, s.version != *have
+	s.mu.Unlock()
+	if f != nil && changed {
+		f()
+	}
 }
 
 // set is Set with s.mu held.
@@ -316,6 +344,7 @@ func (s *Store) Err() error {
 // Save writes the positions if they changed since the last good save. When it
 // returns nil they are on disk.
 func (s *Store) Save() error {
+	s.ask(&s.saved)
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	s.mu.Lock()
@@ -343,6 +372,7 @@ func (s *Store) Save() error {
 // keep writes the positions without waiting for the disk: enough for a daemon
 // that is killed, not for a machine that loses power. An error is Save's to tell.
 func (s *Store) keep() {
+	s.ask(&s.kept)
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	s.mu.Lock()
