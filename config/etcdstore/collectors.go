@@ -172,7 +172,8 @@ func whatMatters(c config.Collector) ([]byte, error) {
 // Collectors returns all nodes that have reported and were not forgotten, by ID. A node
 // is ONLINE while its lease lives, else STALE, and OFFLINE once its last report is
 // older than OfflineAfter. LastSeen of a node that is not online is when it has last
-// reported, by its own clock, which may be a minute before it was gone.
+// reported, which may be a minute before it was gone: by its own clock, unless what was seen of
+// etcd meanwhile shows that clock to be wrong.
 func (s *Store) Collectors(ctx context.Context) ([]config.Collector, error) {
 	ctx, cancel := s.within(ctx)
 	defer cancel()
@@ -188,8 +189,9 @@ func (s *Store) Collectors(ctx context.Context) ([]config.Collector, error) {
 	for _, kv := range living.Kvs {
 		alive[strings.TrimPrefix(string(kv.Key), s.key("alive/"))] = true
 	}
+	s.looked(living.Header.Revision)
 	all := []config.Collector{}
-	now := time.Now().UTC()
+	now := time.Now()
 	from, end := s.key("collectors/"), clientv3.GetPrefixRangeEnd(s.key("collectors/"))
 	for {
 		res, err := client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(living.Header.Revision), clientv3.WithLimit(pageCollectors))
@@ -199,7 +201,7 @@ func (s *Store) Collectors(ctx context.Context) ([]config.Collector, error) {
 		for _, kv := range res.Kvs {
 			from = string(kv.Key) + "\x00"
 			id := strings.TrimPrefix(string(kv.Key), s.key("collectors/"))
-			all = append(all, s.collector(id, kv.Value, alive[id], now))
+			all = append(all, s.collector(id, kv.Value, alive[id], kv.ModRevision, now))
 		}
 		if !res.More || len(res.Kvs) == 0 {
 			return all, nil
@@ -208,18 +210,23 @@ func (s *Store) Collectors(ctx context.Context) ([]config.Collector, error) {
 }
 
 // collector joins a report and whether its node lives.
-func (s *Store) collector(id string, value []byte, alive bool, now time.Time) config.Collector {
+func (s *Store) collector(id string, value []byte, alive bool, revision int64, now time.Time) config.Collector {
 	var r report
 	if err := json.Unmarshal(value, &r); err != nil || r.Format != valueFormat {
 		// Another version's, or somebody else's: that it is there can be said.
 		r = report{Collector: config.Collector{PipelineHealth: config.HealthUnknown, PipelineError: "its report cannot be read: it was written by another version of lbshipd"}}
 	}
 	c := r.Collector
+	age := now.Sub(r.Written)
 	c.ID, c.LastSeen = id, r.Written
+	if !r.Written.IsZero() { // of another version: nothing is known
+		age = s.looks.age(revision, age, now)
+		c.LastSeen = now.Add(-age).UTC()
+	}
 	switch {
 	case alive:
-		c.AlloyStatus, c.LastSeen = config.AlloyOnline, now
-	case now.Sub(r.Written) < s.o.OfflineAfter:
+		c.AlloyStatus, c.LastSeen = config.AlloyOnline, now.UTC()
+	case age < s.o.OfflineAfter:
 		c.AlloyStatus = config.AlloyStale
 	default:
 		c.AlloyStatus = config.AlloyOffline

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -95,6 +96,28 @@ func TestCollectors(t *testing.T) {
 	}
 	if err := reader.Report(r.ctx(), config.Collector{ID: "a/b"}); err == nil {
 		t.Error("a name with a slash is taken")
+	}
+}
+
+// A node whose clock is wrong, or was set, is stale and offline as soon as any other.
+func TestCollectorsOfWrongClocks(t *testing.T) {
+	r := newRig(t, nil)
+	s := r.open(func(o *Options) { o.OfflineAfter = 2 * time.Second })
+	r.collector(s, "n1") // etcd is looked at
+	for _, ahead := range []time.Duration{5 * time.Hour, -5 * time.Hour} {
+		began := time.Now()
+		r.put("collectors/n1", fmt.Sprintf(`{"format": %d, "written": %q, "collector": {}}`, valueFormat, time.Now().Add(ahead).UTC().Format(time.RFC3339Nano)))
+		c := r.collector(s, "n1")
+		if quick := time.Since(began) < time.Second; quick && c.AlloyStatus != config.AlloyStale {
+			t.Errorf("with a clock that is %v ahead, just now: %s", ahead, c.AlloyStatus)
+		}
+		if off := time.Since(c.LastSeen); off < -time.Second || off > time.Minute {
+			t.Errorf("with a clock that is %v ahead: seen %v ago", ahead, off)
+		}
+		eventually(t, "it is offline", func() bool { return r.collector(s, "n1").AlloyStatus == config.AlloyOffline })
+		if took := time.Since(began); took < 2*time.Second-300*time.Millisecond {
+			t.Errorf("with a clock that is %v ahead: offline after %v", ahead, took)
+		}
 	}
 }
 

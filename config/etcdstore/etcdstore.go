@@ -91,6 +91,7 @@ type Store struct {
 	decoded memo
 	reports reports
 	reach   reach
+	looks   looks
 	known   atomic.Int64 // generation of what Watch makes Events of
 }
 
@@ -196,6 +197,9 @@ func (r *reach) set(err error) (news bool) {
 func (s *Store) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, s.o.Timeout)
 }
+
+// looked notes which revision etcd has been seen at just now.
+func (s *Store) looked(revision int64) { s.looks.note(revision, time.Now(), s.o.OfflineAfter/8) }
 
 // Keys.
 

@@ -253,6 +253,9 @@ func (f *follower) verify(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return f.s.unavailable(err)
+	}
+	f.s.looked(res.Header.Revision)
+	switch {
 	case res.Header.ClusterId != f.snap.cluster || res.Header.Revision < f.snap.revision:
 		return missedError{"etcd was restored or replaced"}
 	case res.Count != int64(len(f.snap.values)):
