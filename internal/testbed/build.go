@@ -93,3 +93,13 @@ func freePorts(n int) ([]string, error) {
 }
 
 func tail(text string, n int) string { return text[max(0, len(text)-n):] }
+
+// ClosedPort returns an address of loopback that nobody listens at.
+func ClosedPort(tb TB) string {
+	tb.Helper()
+	ports, err := freePorts(1)
+	if err != nil {
+		tb.Fatalf("finding a free port: %v", err)
+	}
+	return "127.0.0.1:" + ports[0]
+}
