@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+COMMIT_DATE ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 FUZZTIME ?= 30s
 FUZZJOBS ?= 4
 FOR ?= 3m
@@ -35,7 +37,7 @@ PACKAGE_PACKAGES := lintian rpm cpio debootstrap systemd-container
 .PHONY: build run test packages packages-test e2e torture outage kills rotations fleet loki fuzz bench docs check-docs lint deps test-deps clean
 
 build: deps
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/lbshipd ./cmd/lbshipd
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.commitDate=$(COMMIT_DATE)" -o bin/lbshipd ./cmd/lbshipd
 
 # The main job without any server: this machine's journal and /var/log/*.log
 # to the console. Its state is kept in ./data.

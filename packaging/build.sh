@@ -30,8 +30,12 @@ version() {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# What lbshipd version says; a source tree without git has none of it.
+commit=$(git rev-parse HEAD 2>/dev/null || true)
+committed=$(git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || true)
+
 binary() { # ARCH FILE
-	CGO_ENABLED=0 GOARCH=$1 "$GO" build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o "$2" ./cmd/lbshipd
+	CGO_ENABLED=0 GOARCH=$1 "$GO" build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$commit -X main.commitDate=$committed" -o "$2" ./cmd/lbshipd
 }
 own=$work/lbshipd # runs here: for the manual pages and completions
 binary "$("$GO" env GOHOSTARCH)" "$own"

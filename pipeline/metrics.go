@@ -58,7 +58,7 @@ var (
 
 // The metrics of the daemon.
 var (
-	specBuild      = Metric{"lbshipd_build_info", "gauge", []string{"version", "goversion"}, "Always 1."}
+	specBuild      = Metric{"lbshipd_build_info", "gauge", []string{"version", "revision", "goversion"}, "Always 1; what the daemon was built from, as lbshipd version says: version, commit, and Go's version."}
 	specReloadOK   = Metric{"lbshipd_config_last_reload_successful", "gauge", nil, "1 if the newest configuration is the running one, 0 if it was refused."}
 	specReloadTime = Metric{"lbshipd_config_last_reload_success_timestamp_seconds", "gauge", nil, "When the running configuration was applied, in Unix seconds."}
 	specRejected   = Metric{"lbshipd_config_rejected_objects", "gauge", []string{"kind"}, "Objects of the running configuration that it does without because they cannot be used, by kind."}

@@ -35,6 +35,7 @@ type Options struct {
 	Registry prometheus.Registerer
 	Host     string // this node's name
 	Version  string
+	Revision string // commit that the daemon was built from
 	DataDir  string // where dead letters and spools are kept; empty: nowhere
 
 	Refused func(f *os.File) error // says why no source may read an open file; nil: all may be read
@@ -86,7 +87,7 @@ func New(o Options) *Supervisor {
 	s.patience, s.missed = spoolAfter, map[string]time.Time{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))
-	s.metrics.gauge(specBuild, o.Version, runtime.Version()).Set(1)
+	s.metrics.gauge(specBuild, o.Version, o.Revision, runtime.Version()).Set(1)
 	s.metrics.gauge(specSaveOK).Set(1)
 	s.metrics.configuration(s.cfg, &config.Event{})
 	s.metrics.cached(false)

@@ -37,7 +37,7 @@ const (
 
 // moreCommands are those that an appliance has no use for.
 func moreCommands() []*cobra.Command {
-	return append(ctl.Commands(ctlOptions()), newDoctor(), newToken(), newKeygen(), newRotateSecrets())
+	return append(ctl.Commands(ctlOptions()), newDoctor(), newToken(), newKeygen(), newRotateSecrets(), newSupportBundle())
 }
 
 // leftOut says why a flag or command of another build is not in this one.

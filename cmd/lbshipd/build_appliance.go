@@ -39,6 +39,9 @@ func leftOut(name string) string {
 	if name == "doctor" {
 		return "this build (appliance) has no doctor; \"lbshipd check\" looks at the configuration and \"lbshipd status\" at what runs"
 	}
+	if name == "support-bundle" {
+		return "this build (appliance) makes no support bundles; lbshipd status, lbshipd inspect positions and the daemon's log say how it does"
+	}
 	if strings.HasPrefix(name, "etcd-") {
 		return noEtcd
 	}

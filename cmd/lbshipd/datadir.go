@@ -10,17 +10,20 @@ import (
 
 // defaultDataDir is where systemd says (StateDirectory=), else what root and
 // users have for such things.
-func defaultDataDir() string {
-	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+func defaultDataDir() string { return dataDirOf(os.Getenv, os.Geteuid() == 0) }
+
+// dataDirOf is defaultDataDir of a process with the given environment.
+func dataDirOf(getenv func(string) string, root bool) string {
+	if dir, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":"); dir != "" {
 		return dir
 	}
-	if os.Geteuid() == 0 {
+	if root {
 		return "/var/lib/lbshipd"
 	}
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "lbshipd")
 	}
-	return filepath.Join(os.Getenv("HOME"), ".local", "state", "lbshipd")
+	return filepath.Join(getenv("HOME"), ".local", "state", "lbshipd")
 }
 
 // dataDirFlag adds --data-dir.

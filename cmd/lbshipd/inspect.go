@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,13 +53,7 @@ which a restart goes on. The daemon may be running; its file is only read.`,
 			if output == "json" {
 				return positionsAsJSON(c.OutOrStdout(), entries)
 			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "SOURCE\tTARGET\tUPDATED\tINPUT\tPOSITION")
-			for _, e := range entries {
-				pos := cmp.Or(string(e.Position), "(beginning)")
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Source, e.Target, time.Unix(e.Updated, 0).UTC().Format(time.RFC3339), e.Input, pos)
-			}
-			return w.Flush()
+			return positions.WriteText(c.OutOrStdout(), entries)
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "text", "text, or json: one object a line; an empty position is the beginning")

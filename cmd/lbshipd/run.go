@@ -160,7 +160,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 		return err
 	}
 	d.admin = admin
-	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), DataDir: o.dataDir,
+	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), Revision: ownBuild().Commit, DataDir: o.dataDir,
 		Refused: d.own.Check})
 	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log,
 		Node: collector.Node{Node: node, Version: ownVersion()}, Fleet: d.sup.Collectors})

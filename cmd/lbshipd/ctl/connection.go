@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -89,6 +90,9 @@ func (n *Connection) Changed(c *cobra.Command) (name string) {
 	})
 	return name
 }
+
+// Endpoint returns the endpoint that was given, by flag or variable; empty if none was.
+func (n *Connection) Endpoint() string { return cmp.Or(n.endpoint, os.Getenv(envEndpoint)) }
 
 // Client returns what asks the daemon. Warnings go to stderr.
 func (n *Connection) Client(stderr io.Writer) (*client.Client, error) {
