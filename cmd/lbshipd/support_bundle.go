@@ -35,8 +35,8 @@ units, modes of the files that it is to read, kernel and disks. manifest.json in
 it says what could not be gathered, and why.
 
 The daemon may be running, hanging or stopped. Run it as root, or as the daemon's
-user; anybody else gets less. It takes a minute and 60 MB of memory at most, and
-changes nothing.
+user; anybody else gets less. It takes a minute at most, holds 24 MiB at most before
+it is compressed, and changes nothing.
 
 No private key, password or token is in it, nor anything that was logged, but
 lbshipd's own messages, which may quote what a target has answered. Every secret

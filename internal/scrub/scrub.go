@@ -94,15 +94,51 @@ func (s *Scrubber) Text(text string) string {
 	// Hiding one may bring the parts of another one together: once more, until nothing changes.
 	for range 4 {
 		next := s.replacer().Replace(text)
-		for i := range patterns {
-			next = patterns[i].hide(next)
+		if strings.Contains(next, "PRIVATE KEY") {
+			next = privateKey.ReplaceAllString(next, "(hidden private key)")
 		}
+		next = lines(next)
 		if next == text {
 			break
 		}
 		text = next
 	}
 	return s.replacer().Replace(text)
+}
+
+// lines hides what looks like a secret, line by line: nothing of that goes over several.
+func lines(text string) string {
+	var out strings.Builder
+	kept := 0 // of text, behind what is in out
+	for at := 0; at < len(text); {
+		end := len(text)
+		if n := strings.IndexByte(text[at:], '\n'); n >= 0 {
+			end = at + n + 1
+		}
+		line := text[at:end]
+		if hidden := hide(line); hidden != line {
+			out.WriteString(text[kept:at])
+			out.WriteString(hidden)
+			kept = end
+		}
+		at = end
+	}
+	if kept == 0 {
+		return text
+	}
+	out.WriteString(text[kept:])
+	return out.String()
+}
+
+func hide(line string) string {
+	lower := strings.ToLower(line)
+	for i := range patterns {
+		p := &patterns[i]
+		if slices.ContainsFunc(p.needs, func(word string) bool { return strings.Contains(lower, word) }) {
+			line = p.hide(line)
+		}
+	}
+	return line
 }
 
 // Bytes is Text for bytes.
@@ -116,7 +152,9 @@ func (s *Scrubber) Bytes(b []byte) []byte {
 
 // pattern is one way in which secrets are written.
 type pattern struct {
-	re *regexp.Regexp
+	// needs are words in small letters, of which a line must have one: expressions are slow.
+	needs []string
+	re    *regexp.Regexp
 	// with is what a match becomes.
 	with string
 	// unless, if not nil, keeps a match, by its first group.
@@ -140,28 +178,32 @@ func (p *pattern) hide(text string) string {
 const word = `(?:passw(?:or)?d|passphrase|secret|token|jwt|api[_.-]?key|access[_.-]?key|private[_.-]?key|key[_.-]?pem|credential|cookie|` +
 	`tenant[_.-]?id|org[_.-]?id|session[_.-]?id|client[_.-]?key[_.-]?data)`
 
-// patterns are tried one after the other. (?s) where a secret goes over several lines.
+// words are what one of word has in it.
+var words = []string{"passw", "passphrase", "secret", "token", "jwt", "key", "credential", "cookie", "tenant", "org", "session"}
+
+// privateKey is a private key of RFC 7468. One without an end reaches to the end of the text.
+var privateKey = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`)
+
+// patterns are tried one after the other, on each line.
 var patterns = []pattern{
-	// RFC 7468. One without an end reaches to the end of the text.
-	{re: regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`), with: "(hidden private key)"},
 	// A JWT (RFC 7519): two JSON objects in base64, and a signature.
-	{re: regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?`), with: Hidden},
+	{needs: []string{"eyj"}, re: regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?`), with: Hidden},
 	// user:password@ of a URL, up to the last @: a password may hold anything.
-	{re: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2})[^\s"'<>` + "`" + `]*@`), with: "${1}" + Hidden + "@"},
+	{needs: []string{"@"}, re: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2})[^\s"'<>` + "`" + `]*@`), with: "${1}" + Hidden + "@"},
 	// The query of a URL.
-	{re: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2}[^\s"'<>?` + "`" + `]*\?)[^\s"'<>` + "`" + `]+`), with: "${1}" + Hidden},
+	{needs: []string{"?"}, re: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2}[^\s"'<>?` + "`" + `]*\?)[^\s"'<>` + "`" + `]+`), with: "${1}" + Hidden},
 	// Headers: all of the value.
-	{re: regexp.MustCompile(`(?i)((?:proxy-)?authorization|x-scope-orgid|set-cookie|cookie|x-api-key)(\\*["']?[ \t]*[:=][ \t]*(?:\[[ \t]*)?\\*["']?)[^\r\n"'\\]+`), with: "${1}${2}" + Hidden},
-	{re: regexp.MustCompile(`(?i)\b(bearer|basic)([ \t]+|%20)[A-Za-z0-9._~+/=%-]{8,}`), with: "${1}${2}" + Hidden},
+	{needs: []string{"authorization", "orgid", "cookie", "api-key"}, re: regexp.MustCompile(`(?i)((?:proxy-)?authorization|x-scope-orgid|set-cookie|cookie|x-api-key)(\\*["']?[ \t]*[:=][ \t]*(?:\[[ \t]*)?\\*["']?)[^\r\n"'\\]+`), with: "${1}${2}" + Hidden},
+	{needs: []string{"bearer", "basic"}, re: regexp.MustCompile(`(?i)\b(bearer|basic)([ \t]+|%20)[A-Za-z0-9._~+/=%-]{8,}`), with: "${1}${2}" + Hidden},
 	// NAME=value, NAME: value, "NAME": "value", of names that say what they are.
-	{re: named(`(\\+["'])[^\r\n]*?\\+["']`), with: "${1}${2}${3}" + Hidden + "${3}", unless: plain},
-	{re: named(`(")(?:[^"\\\r\n]|\\.)*"?`), with: "${1}${2}${3}" + Hidden + "${3}", unless: plain},
-	{re: named(`(')[^'\r\n]*'?`), with: "${1}${2}${3}" + Hidden + "${3}", unless: plain},
-	{re: named(`[^\s,;&"'{}\[\]\\]+`), with: "${1}${2}" + Hidden, unless: plain},
+	{needs: words, re: named(`(\\+["'])[^\r\n]*?\\+["']`), with: "${1}${2}${3}" + Hidden + "${3}", unless: plain},
+	{needs: words, re: named(`(")(?:[^"\\\r\n]|\\.)*"?`), with: "${1}${2}${3}" + Hidden + "${3}", unless: plain},
+	{needs: words, re: named(`(')[^'\r\n]*'?`), with: "${1}${2}${3}" + Hidden + "${3}", unless: plain},
+	{needs: words, re: named(`[^\s,;&"'{}\[\]\\]+`), with: "${1}${2}" + Hidden, unless: plain},
 	// --jwt TOKEN
-	{re: regexp.MustCompile(`(?i)(\B--?(?:[a-z-]*` + word + `|J))([ \t]+)(?:"[^"\r\n]*"?|'[^'\r\n]*'?|[^\s"'-][^\s"']*)`), with: "${1}${2}" + Hidden, unless: plain},
+	{needs: append([]string{"-j"}, words...), re: regexp.MustCompile(`(?i)(\B--?(?:[a-z-]*` + word + `|J))([ \t]+)(?:"[^"\r\n]*"?|'[^'\r\n]*'?|[^\s"'-][^\s"']*)`), with: "${1}${2}" + Hidden, unless: plain},
 	// Tokens that say what they are: GitHub, GitLab, Grafana, Slack, AWS.
-	{re: regexp.MustCompile(`\b(?:gh[pousr]_|github_pat_|glpat-|glc_|glsa_|xox[abeprs]-|AKIA|ASIA)[A-Za-z0-9_+/=-]{10,}`), with: Hidden},
+	{needs: []string{"gh", "github", "glpat", "glc_", "glsa_", "xox", "akia", "asia"}, re: regexp.MustCompile(`\b(?:gh[pousr]_|github_pat_|glpat-|glc_|glsa_|xox[abeprs]-|AKIA|ASIA)[A-Za-z0-9_+/=-]{10,}`), with: Hidden},
 }
 
 // named is what a secret's name and the given value look like.

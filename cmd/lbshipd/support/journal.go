@@ -16,7 +16,7 @@ import (
 )
 
 // maxLog bounds the daemon's messages that are kept, in bytes: the newest ones.
-const maxLog = 4 << 20
+const maxLog = 3 << 20
 
 // log writes the newest of the daemon's own messages, and of what systemd says about it. What else
 // the unit has printed, such as the records of a target of the kind stdout, is left out.

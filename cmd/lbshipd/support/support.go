@@ -20,8 +20,8 @@ import (
 
 // Limits of a bundle.
 const (
-	maxPart  = 8 << 20  // bytes of one file in it, before it is compressed
-	maxTotal = 48 << 20 // bytes of all of them
+	maxPart  = 4 << 20  // bytes of one file in it, before it is compressed
+	maxTotal = 24 << 20 // bytes of all of them
 	maxTime  = 60 * time.Second
 	partTime = 15 * time.Second // more than one answer of the daemon may take
 )
@@ -145,10 +145,14 @@ func Gather(ctx context.Context, o Options) *Bundle {
 // gather makes one part, in time.
 func (b *Bundle) gather(ctx context.Context, g *gatherer, p *part) {
 	w := &writer{most: maxPart}
+	var data []byte
 	var err error
 	ctx, cancel := context.WithTimeout(ctx, partTime)
 	defer cancel()
-	late := inTime(ctx, partTime, func() { err = p.gather(g, ctx, w) })
+	late := inTime(ctx, partTime, func() {
+		err = p.gather(g, ctx, w)
+		data = g.scrub.Bytes(w.buf.Bytes())
+	})
 	if late != nil {
 		// What still writes to w is left to itself: nobody reads it.
 		b.miss(g, Missing{p.file, late.Error()})
@@ -160,7 +164,6 @@ func (b *Bundle) gather(ctx context.Context, g *gatherer, p *part) {
 	if err != nil && !errors.Is(err, errNone) {
 		b.miss(g, Missing{p.file, err.Error()})
 	}
-	data := g.scrub.Bytes(w.buf.Bytes())
 	total := 0
 	for _, f := range b.files {
 		total += len(f.data)
