@@ -53,17 +53,6 @@ func (p planted) pem(where, text string) string {
 	return text
 }
 
-func put(t *testing.T, path, text string) string {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // indented is text as a block of YAML.
 func inYAML(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n      ") }
 

@@ -73,16 +73,6 @@ func runSelf(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !met(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 // bundle is an unpacked support bundle.
 type bundle struct {
 	files    map[string]string
