@@ -27,6 +27,13 @@ const orderly = syscall.Signal(34 + 4)
 // boot starts one that is stopped, and forgotten, when the test ends.
 func boot(t *testing.T, suite string) *container {
 	t.Helper()
+	return bootImage(t, suite, nil)
+}
+
+// bootImage is boot with a system that prepare, if there is one, has changed before
+// it starts, and with more options of systemd-nspawn.
+func bootImage(t *testing.T, suite string, prepare func(*container), more ...string) *container {
+	t.Helper()
 	gated(t)
 	dir, err := os.MkdirTemp("", "lbshipd-debian-")
 	if err != nil {
@@ -42,9 +49,12 @@ func boot(t *testing.T, suite string) *container {
 	if err := syscall.Mount("overlay", c.root, "overlay", 0, options); err != nil {
 		t.Fatalf("mounting %s: %v", options, err)
 	}
+	if prepare != nil {
+		prepare(c)
+	}
 	var console bytes.Buffer
-	nspawn := exec.Command("systemd-nspawn", "--boot", "--quiet", "--register=no", "--keep-unit", "--link-journal=no",
-		"--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=lbshipd", "-D", c.root)
+	nspawn := exec.Command("systemd-nspawn", append([]string{"--boot", "--quiet", "--register=no", "--keep-unit", "--link-journal=no",
+		"--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=lbshipd", "-D", c.root}, more...)...)
 	nspawn.Stdout, nspawn.Stderr = &console, &console
 	nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := nspawn.Start(); err != nil {

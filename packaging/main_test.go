@@ -18,6 +18,9 @@ import (
 // and boot systemd: minutes.
 const gate = "LBSHIPD_PACKAGES"
 
+// onlyAppliance is the gate's value with which no package is built, for the tests of the appliance.
+const onlyAppliance = "appliance"
+
 // Two releases, the second of which is an upgrade of the first.
 const (
 	older = "0.9.1"
@@ -36,7 +39,7 @@ var suites = []string{"bookworm", "trixie"}
 // ports are free, 9600 too, and nobody else's.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Getenv(gate) != "1" || testing.Short() {
+	if os.Getenv(gate) == "" || testing.Short() {
 		os.Exit(m.Run())
 	}
 	if os.Getenv(builtEnv) != "" {
@@ -92,12 +95,18 @@ func buildAll(dir string) error {
 	if err := copyTree(elsewhere); err != nil {
 		return err
 	}
-	for _, b := range []struct{ root, out, version, arches string }{
-		{"..", "older", older, "amd64 arm64"},
-		{elsewhere, "again", older, "amd64 arm64"},
-		{"..", "newer", newer, "amd64"},
+	packages, appliance := "packaging/build.sh", "packaging/appliance/build.sh"
+	for _, b := range []struct{ script, root, out, version, arches string }{
+		{appliance, "..", "appliance", older, "amd64 arm64"},
+		{appliance, elsewhere, "appliance-again", older, "amd64 arm64"},
+		{packages, "..", "older", older, "amd64 arm64"},
+		{packages, elsewhere, "again", older, "amd64 arm64"},
+		{packages, "..", "newer", newer, "amd64"},
 	} {
-		cmd := exec.Command("packaging/build.sh", append([]string{filepath.Join(dir, b.out)}, strings.Fields(b.arches)...)...)
+		if b.script == packages && os.Getenv(gate) == onlyAppliance {
+			continue
+		}
+		cmd := exec.Command(b.script, append([]string{filepath.Join(dir, b.out)}, strings.Fields(b.arches)...)...)
 		cmd.Dir = b.root
 		cmd.Env = append(os.Environ(), "VERSION="+b.version, "SOURCE_DATE_EPOCH=1795000000")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -19,7 +19,7 @@ const flavour = " (appliance)"
 
 const (
 	gcPercent  = 50
-	baseMemory = 4 << 20
+	baseMemory = 7 << 20
 )
 
 func moreCommands() []*cobra.Command { return nil }

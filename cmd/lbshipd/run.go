@@ -108,6 +108,7 @@ type running struct {
 }
 
 func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
+	startSparing()
 	// First of all: a reload that comes early must not end us.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
@@ -202,6 +203,7 @@ func (d *running) run(ctx context.Context, first config.Event, events <-chan con
 		d.log.Warn(w)
 	}
 	d.warn(&first)
+	go keepSparing(saving)
 	d.notify.ready(d.sup.Status())
 	go d.notify.run(saving, d.sup)
 	defer d.report()()

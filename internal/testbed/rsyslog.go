@@ -352,20 +352,28 @@ func (r *Rsyslog) Count(tb TB) int {
 // Messages returns everything it has written, of all its lives.
 func (r *Rsyslog) Messages(tb TB) []RsyslogMessage {
 	tb.Helper()
+	var all []RsyslogMessage
+	r.Each(tb, func(m *RsyslogMessage) { all = append(all, *m) })
+	return all
+}
+
+// Each hands out what it has written, of all its lives, one after the other:
+// where there is too much of it for memory.
+func (r *Rsyslog) Each(tb TB, do func(*RsyslogMessage)) {
+	tb.Helper()
 	f, err := os.Open(r.file())
 	if os.IsNotExist(err) {
-		return nil
+		return
 	}
 	if err != nil {
 		tb.Fatalf("reading rsyslog's messages: %v", err)
 	}
 	defer f.Close()
-	var all []RsyslogMessage
 	in := bufio.NewReaderSize(f, 256<<10)
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
-			return all // a line without an end was cut off by a kill
+			return // a line without an end was cut off by a kill
 		}
 		m, err := parseRsyslogMessage(line)
 		if at := bytes.LastIndex(line, []byte(rsyslogStart)); err != nil && at > 0 {
@@ -374,7 +382,7 @@ func (r *Rsyslog) Messages(tb TB) []RsyslogMessage {
 		if err != nil {
 			tb.Fatalf("rsyslog's message %q: %v", line, err)
 		}
-		all = append(all, m)
+		do(&m)
 	}
 }
 

@@ -1,0 +1,79 @@
+//go:build appliance
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// forgetEvery is how often the program's pages are given back: seldom enough to
+// cost nothing (each page that is used again is a minor fault, some 200 in all).
+const forgetEvery = 5 * time.Second
+
+// mostProcs is how many processors are used at a time: each has buffers of its own.
+const mostProcs = 2
+
+// startSparing is done before anything else.
+func startSparing() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > mostProcs {
+		runtime.GOMAXPROCS(mostProcs)
+	}
+	forgetPages()
+}
+
+// forgetPages gives back the pages of the program that are mapped: those that are
+// used are mapped again, from the page cache, and the others, which only starting,
+// a reload or a new connection needs, are not. Pages that were changed are not touched.
+// The kernel would take them back by itself, but only once memory is scarce.
+func forgetPages() {
+	for _, m := range programMaps() {
+		unix.Syscall(unix.SYS_MADVISE, m.from, m.to-m.from, unix.MADV_DONTNEED) // in vain: they stay
+	}
+}
+
+// keepSparing does so until ctx ends.
+func keepSparing(ctx context.Context) {
+	tick := time.NewTicker(forgetEvery)
+	defer tick.Stop()
+	for {
+		forgetPages()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+type mapping struct{ from, to uintptr }
+
+// programMaps returns where this program's code and constants are mapped; none
+// if that cannot be told.
+func programMaps() (found []mapping) {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil
+	}
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(maps)) {
+		f := strings.Fields(line) // address, permissions, offset, device, inode, path: proc(5)
+		if len(f) < 6 || f[5] != exe || f[1] != "r-xp" && f[1] != "r--p" {
+			continue
+		}
+		var m mapping
+		if _, err := fmt.Sscanf(f[0], "%x-%x", &m.from, &m.to); err == nil {
+			found = append(found, m)
+		}
+	}
+	return found
+}
