@@ -26,8 +26,11 @@ type discovery struct {
 	first  bool              // the first walk of a first run: startAt counts
 	walked []*input          // what the first walk found, until it is announced; nil later
 	latest map[string]*input // by lineage: the input announced last
-	held   []*input          // found, not announced yet
-	heldAt time.Time         // since when the first of them is held
+
+	held      []*input  // found, not announced yet
+	inOrder   bool      // they need no sorting
+	heldAt    time.Time // since when the first of them is held
+	heldSince time.Time // since when the last of them is, by the kernel's clock
 
 	notifier       *notifier
 	dirs           map[string]*directory
@@ -91,26 +94,11 @@ func (d *discovery) start() {
 	d.first, d.walked = false, nil
 	d.findLines(all)
 	for _, in := range all {
-		d.tell(in)
+		d.hold(in)
 	}
+	d.inOrder = true
+	d.release(time.Now().Add(settleFor))
 	d.settle()
-}
-
-// tell announces an input, as the successor of the one that was at its path before.
-func (d *discovery) tell(in *input) {
-	before := d.latest[in.lineage()]
-	switch {
-	case before == nil:
-		d.latest[in.lineage()] = in
-	case d.paths[in.lineage()] != in && byAge(in, before) < 0:
-		// It was renamed before it could be opened, and is found behind the one that
-		// took its place: what comes next is to wait for that one.
-		in.predecessor = before.predecessor
-	default:
-		in.predecessor = before.origin.Input
-		d.latest[in.lineage()] = in
-	}
-	d.found(in)
 }
 
 // byAge sorts inputs by birth, which is in their keys: a compressed file was born
@@ -136,23 +124,6 @@ func (in *input) changed() int64 {
 	}
 	st, _, _, _ := fstat(in.fd)
 	return st.mtime
-}
-
-// settleFor is how long a new input is held before it is announced: a file that
-// was renamed away before it could be opened is found by the events that
-// follow, and is to be announced before the one that is now in its place.
-const settleFor = 5 * time.Millisecond
-
-// release announces the inputs that were held for long enough, older ones first.
-func (d *discovery) release(now time.Time) {
-	if len(d.held) == 0 || now.Sub(d.heldAt) < settleFor {
-		return
-	}
-	slices.SortStableFunc(d.held, byAge)
-	for _, in := range d.held {
-		d.tell(in)
-	}
-	d.held = nil
 }
 
 // check looks at one path of the globs, and reports whether a file is there.
@@ -288,10 +259,7 @@ func (d *discovery) announce(in *input, matches bool) {
 		return
 	}
 	in.appeared = true
-	if len(d.held) == 0 {
-		d.heldAt = time.Now()
-	}
-	d.held = append(d.held, in)
+	d.hold(in)
 }
 
 // complain says once of a path what is wrong with it.

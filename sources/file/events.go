@@ -184,8 +184,8 @@ func (d *discovery) pause() time.Duration {
 	if d.nextPoll.Before(next) {
 		next = d.nextPoll
 	}
-	if announce := d.heldAt.Add(settleFor); len(d.held) > 0 && announce.Before(next) {
-		next = announce
+	if again := time.Now().Add(settleFor); len(d.held) > 0 && again.Before(next) {
+		next = again
 	}
 	if len(d.holding.files) > 0 && d.holding.next.Before(next) {
 		next = d.holding.next

@@ -36,6 +36,7 @@ type instance struct {
 	watches map[int32]map[*notifier]bool // who wants to be told
 	all     map[*notifier]bool
 	refuse  error     // for tests: why none is to be had
+	stalled bool      // for tests: events stay in the kernel
 	drained time.Time // the kernel had no event that was not read; by its clock
 }
 
@@ -106,6 +107,9 @@ func (i *instance) read(file *os.File, fd int, buf []byte) bool {
 	defer i.mu.Unlock()
 	if i.file != file {
 		return true // it was closed: the next Read says so
+	}
+	if i.stalled {
+		return false
 	}
 	now := kernelNow()
 	size, err := unix.Read(fd, buf)

@@ -37,6 +37,29 @@ func (i *instance) open() *os.File {
 	return i.file
 }
 
+// stall has events stay in the kernel, until it is called again and there is another one.
+func (i *instance) stall(is bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stalled = is
+}
+
+// lose takes all events that are in the kernel, and has it that they were too many.
+func (i *instance) lose(t *testing.T) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	buf := make([]byte, 64<<10)
+	for {
+		if _, err := unix.Read(i.fd, buf); err == unix.EAGAIN {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.hand(event{watch: -1, mask: unix.IN_Q_OVERFLOW})
+	i.stalled = false
+}
+
 func join2(t *testing.T, at *instance) (a, b *notifier) {
 	t.Helper()
 	a, err := newNotifier(at)

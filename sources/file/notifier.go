@@ -76,6 +76,17 @@ func (n *notifier) done() (quiet bool) {
 	return len(n.queue) == 0 && n.at.quiet()
 }
 
+// handled reports whether all that came before at, by the kernel's clock, was taken. What was
+// taken last counts as that: the caller has handled it.
+func (n *notifier) handled(at time.Time) bool {
+	n.at.mu.Lock()
+	defer n.at.mu.Unlock()
+	if len(n.queue) > 0 {
+		return n.before.After(at)
+	}
+	return n.at.quiet() || n.at.drained.After(at)
+}
+
 // settled returns up to when all that came was taken and done with, by the kernel's clock.
 func (n *notifier) settled() time.Time {
 	n.at.mu.Lock()

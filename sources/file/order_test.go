@@ -49,6 +49,40 @@ func TestFoundBehindItsSuccessor(t *testing.T) {
 	}
 }
 
+// On a busy machine the event of a file's birth may come long before that of its rename. It
+// is announced before the one that is at its path by then, all the same.
+func TestFoundBehindItsSuccessorOnABusyMachine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	src := testSource(t, path, 0)
+	var found []sources.Input
+	d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+	defer d.close()
+	d.start()
+	stall := src.inotify.stall
+	write(t, path, "1\n")
+	<-d.events()
+	stall(true)
+	tickOn(t)
+	must(t, os.Rename(path, path+".1"))
+	write(t, path, "2\n")
+	d.handle()
+	d.release(time.Now().Add(time.Hour))
+	if len(found) > 0 {
+		t.Errorf("announced %q, and events wait", readFirst(t, found[0]))
+	}
+	stall(false)
+	write(t, path+".x", "") // has the instance read on
+	<-d.events()
+	d.handle()
+	d.release(time.Now())
+	if len(found) != 2 || string(readFirst(t, found[0])) != "1" || string(readFirst(t, found[1])) != "2" {
+		t.Fatalf("found %d files of 2, or in another order", len(found))
+	}
+	if got := found[1].(sources.Successor).Predecessor(); got != found[0].Origin().Input {
+		t.Errorf("predecessor %q, want %q", got, found[0].Origin().Input)
+	}
+}
+
 // What was rotated while nobody looked is announced in the order of its births, be
 // it compressed later than what came behind it was written last.
 func TestOrderOfCompressedFiles(t *testing.T) {
@@ -152,6 +186,7 @@ func TestRotatedDuringTheStart(t *testing.T) {
 		return []sources.Stored{{Input: "1.1:1:b1", Position: gone.text()}}
 	}
 	d.start()
+	catchUp(t, d)
 	if !rotated || len(found) != 2 {
 		t.Fatalf("found %d of 2 files", len(found))
 	}

@@ -54,6 +54,7 @@ func TestRotatedFurtherWhileItIsLookedFor(t *testing.T) {
 		var found []sources.Input
 		d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
 		d.start()
+		catchUp(t, d)
 		d.close()
 		if !*shifted {
 			t.Fatal("nothing was shifted")

@@ -135,15 +135,13 @@ func TestRotatedWhileEventsWereLost(t *testing.T) {
 	defer d.close()
 	write(t, path, "1\n")
 	d.start()
+	src.inotify.stall(true)
 	for _, name := range []string{".3", ".2", ".1"} {
 		tickOn(t)
 		must(t, os.Rename(path, path+name))
 		write(t, path, name+"\n")
 	}
-	d.notifier.at.mu.Lock()
-	d.notifier.queue = nil
-	d.notifier.put(event{watch: -1, mask: unix.IN_Q_OVERFLOW}, d.notifier.at.drained)
-	d.notifier.at.mu.Unlock()
+	src.inotify.lose(t)
 	d.handle()
 	d.release(time.Now().Add(settleFor))
 	if len(found) != 4 {
@@ -155,12 +153,11 @@ func TestRotatedWhileEventsWereLost(t *testing.T) {
 		}
 	}
 	// A copy that copytruncate makes is none of them.
+	src.inotify.stall(true)
 	tickOn(t)
 	write(t, path+".9", "4\n")
 	must(t, os.Truncate(path, 0))
-	d.notifier.at.mu.Lock()
-	d.notifier.put(event{watch: -1, mask: unix.IN_Q_OVERFLOW}, d.notifier.at.drained)
-	d.notifier.at.mu.Unlock()
+	src.inotify.lose(t)
 	d.handle()
 	d.release(time.Now().Add(settleFor))
 	if len(found) != 4 {
@@ -192,19 +189,25 @@ func TestRenamedBetweenTheWatchAndTheLook(t *testing.T) {
 		}
 	}
 	d.start()
-	for len(found) == 0 {
-		select {
-		case <-d.events():
-			d.handle()
-		case <-time.After(settleFor):
-			d.release(time.Now())
-		case <-t.Context().Done():
-		}
-		if d.notifier.done() && len(d.held) == 0 && len(found) == 0 {
-			t.Fatal("all events are handled, and it is not found")
-		}
+	catchUp(t, d)
+	if len(found) == 0 {
+		t.Fatal("all events are handled, and it is not found")
 	}
 	if got := string(readFirst(t, found[0])); got != "1" || !renamed {
 		t.Errorf("read %q, renamed %v", got, renamed)
 	}
+}
+
+// catchUp handles all events that there are, and announces what is found.
+func catchUp(t *testing.T, d *discovery) {
+	t.Helper()
+	waitFor(t, "all events to be handled", func() bool {
+		select {
+		case <-d.events():
+			d.handle()
+		default:
+		}
+		d.release(time.Now().Add(settleFor))
+		return len(d.held) == 0 && d.notifier.done()
+	}, func() string { return "" })
 }

@@ -1,0 +1,56 @@
+package file
+
+import (
+	"slices"
+	"time"
+)
+
+// settleFor is how long a new input is held before it is announced, where inotify does not tell
+// what came before: a file that was renamed away before it could be opened is to be
+// announced before the one that is now in its place.
+const settleFor = 5 * time.Millisecond
+
+// release announces the inputs that are held, older ones first, once all is known that came before
+// them: when a file was opened at its path, the events of those that were there
+// earlier were in the kernel's queue, however long they take from there on a machine that is busy.
+func (d *discovery) release(now time.Time) {
+	if len(d.held) == 0 {
+		return
+	}
+	if d.notifier != nil && !d.notifier.handled(d.heldSince) || d.polls() && now.Sub(d.heldAt) < settleFor {
+		return
+	}
+	if !d.inOrder {
+		slices.SortStableFunc(d.held, byAge)
+	}
+	for _, in := range d.held {
+		d.tell(in)
+	}
+	d.held = nil
+}
+
+// hold keeps an input until it is announced.
+func (d *discovery) hold(in *input) {
+	if len(d.held) == 0 {
+		d.heldAt = time.Now()
+	}
+	d.heldSince = kernelNow()
+	d.held, d.inOrder = append(d.held, in), false
+}
+
+// tell announces an input, as the successor of the one that was at its path before.
+func (d *discovery) tell(in *input) {
+	before := d.latest[in.lineage()]
+	switch {
+	case before == nil:
+		d.latest[in.lineage()] = in
+	case d.paths[in.lineage()] != in && byAge(in, before) < 0:
+		// It was renamed before it could be opened, and is found behind the one that
+		// took its place: what comes next is to wait for that one.
+		in.predecessor = before.predecessor
+	default:
+		in.predecessor = before.origin.Input
+		d.latest[in.lineage()] = in
+	}
+	d.found(in)
+}
