@@ -21,8 +21,14 @@ func (c *call) apply() (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	kinds, empty := listedKinds(b)
+	kinds, empty, bare := listedKinds(b)
 	pruning := c.query.is(paramPrune, false)
+	for _, kind := range bare {
+		if pruning && !kinds[kind] {
+			// A heading with all below it commented out, or a template that had nothing to put there.
+			return reply{}, invalid("%s: is empty: write [] if all of them are to be deleted, or leave it out", kind.List())
+		}
+	}
 	var changes []config.Change
 	if !pruning || !empty {
 		if changes, err = config.DecodeAll(b.name, b.data); err != nil {
@@ -72,12 +78,17 @@ func (c *call) prune(changes []config.Change, kinds map[config.Kind]bool) ([]con
 
 // listedKinds returns the kinds of which there is a list in the body, and whether these
 // lists are all that is in it and all are empty, which says something only if what is
-// not there is to be deleted. What cannot be read is DecodeAll's to say.
-func listedKinds(b body) (kinds map[config.Kind]bool, empty bool) {
+// not there is to be deleted; bare are those with a heading and nothing, not even []. What cannot
+// be read is DecodeAll's to say.
+func listedKinds(b body) (kinds map[config.Kind]bool, empty bool, bare []config.Kind) {
 	kinds, empty = map[config.Kind]bool{}, true
-	field := func(name string, noItems bool) {
+	field := func(name string, noItems, null bool) {
 		kind, ok := config.ParseKind(name)
 		list := ok && kind.List() == name
+		if list && null {
+			bare = append(bare, kind)
+			return
+		}
 		empty = empty && list && noItems && !kinds[kind]
 		if list {
 			kinds[kind] = true
@@ -88,9 +99,9 @@ func listedKinds(b body) (kinds map[config.Kind]bool, empty bool) {
 		empty = json.Unmarshal(b.data, &fields) == nil
 		for name, value := range fields {
 			var items []json.RawMessage
-			field(name, json.Unmarshal(value, &items) == nil && items != nil && len(items) == 0)
+			field(name, json.Unmarshal(value, &items) == nil && items != nil && len(items) == 0, string(value) == "null")
 		}
-		return kinds, empty && len(kinds) > 0
+		return kinds, empty && len(kinds) > 0, bare
 	}
 	for _, doc := range yamlDocuments(b.data) {
 		if len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
@@ -99,10 +110,10 @@ func listedKinds(b body) (kinds map[config.Kind]bool, empty bool) {
 		}
 		fields := doc.Content[0].Content
 		for i := 0; i+1 < len(fields); i += 2 {
-			field(fields[i].Value, fields[i+1].Kind == yaml.SequenceNode && len(fields[i+1].Content) == 0)
+			field(fields[i].Value, fields[i+1].Kind == yaml.SequenceNode && len(fields[i+1].Content) == 0, fields[i+1].Tag == "!!null")
 		}
 	}
-	return kinds, empty && len(kinds) > 0
+	return kinds, empty && len(kinds) > 0, bare
 }
 
 // yamlDocuments returns the documents of a text, none if it cannot be read.

@@ -70,6 +70,11 @@ func TestApply(t *testing.T) {
 	g.must(400, request{method: "POST", path: "/apply", body: `{"sources":[]}`})
 	g.must(400, request{method: "POST", path: "/apply?prune=true", body: `{"sources":[],"typo":[]}`})
 	g.must(400, request{method: "POST", path: "/apply?prune=true", body: `{"sources":{}}`})
+	// A heading with nothing below it is no wish to delete all.
+	if a := g.must(400, request{method: "POST", path: "/apply?prune=true", body: `{"sources":null,"targets":[{"name":"console","stdout":{}}]}`}); !strings.Contains(a.body, "sources: is empty: write []") {
+		t.Error(a.body)
+	}
+	g.must(400, request{method: "POST", path: "/apply?prune=true", body: `{"sources":null}`})
 
 	// As YAML, of several documents.
 	if a := applied(t, g.must(200, request{method: "POST", path: "/apply", contentType: "application/yaml; charset=UTF-8", body: "targets:\n- {name: more, stdout: {}}\n---\nkind: service\nname: own\nlogFormat: json\n"})); did(a) != "create service/own, create target/more" && did(a) != "create target/more, create service/own" {

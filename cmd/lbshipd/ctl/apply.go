@@ -26,7 +26,7 @@ func (a *applyOptions) add(c *cobra.Command, o Options) {
 	f := c.Flags()
 	f.StringSliceVarP(&a.files, "filename", "f", nil, "file, directory (its *.yaml, *.yml and *.json) or - for standard input; may be given several times")
 	f.BoolVarP(&a.recursive, "recursive", "R", false, "directories with all that is in them")
-	f.BoolVar(&a.prune, "prune", false, "also delete what the files do not hold, of those kinds that they have a list of")
+	f.BoolVar(&a.prune, "prune", false, "also delete what the files do not hold, of those kinds that they have a list of ([] for an empty one)")
 	a.Connection = NewConnection(c, o)
 	if err := c.MarkFlagFilename("filename", "yaml", "yml", "json"); err != nil {
 		panic(err) // no such flag: a mistake in this program
@@ -104,7 +104,7 @@ func (a *applyOptions) run(c *cobra.Command) (client.Applied, error) {
 	if err != nil {
 		return done, err
 	}
-	body, err := readAllFiles(a.files, a.recursive, c.InOrStdin())
+	body, err := readAllFiles(a.files, a.recursive, a.prune, c.InOrStdin())
 	if err != nil {
 		return done, err
 	}

@@ -105,6 +105,11 @@ func TestApplyRefusesWhatIsWrong(t *testing.T) {
 	g.fails(1, []string{"holds no *.yaml"}, "apply", "-f", t.TempDir())
 	g.fails(2, []string{"did you mean", "-f x.yaml"}, "apply", "x.yaml")
 	g.fails(2, []string{"-f FILE"}, "diff")
+	// A heading with nothing below it is no wish to delete all.
+	bare := file(t, "bare.yaml", "services: [{name: s, logFormat: json}]\nsources:\n#  - name: app\n")
+	g.fails(1, []string{bare + ": sources: is empty", "write []"}, "apply", "-f", bare, "--prune", "--dry-run")
+	g.must("apply", "-f", bare, "--dry-run")
+	g.must("apply", "-f", bare, "-f", file(t, "more.yaml", "sources: [{name: app, journald: {}}]"), "--prune", "--dry-run")
 	// What diff cannot tell is not what differs.
 	g.fails(2, []string{"did you mean \"minLevel\"?"}, "diff", "-f", bad)
 	g.fails(2, []string{"no such file"}, "diff", "-f", "/nonexistent")

@@ -22,16 +22,22 @@ const maxFiles = 10_000
 
 // readAllFiles reads what -f names and makes one body for the API of it. What is
 // wrong with the files is told all at once, each with its file and line.
-func readAllFiles(paths []string, recursive bool, stdin io.Reader) (body []byte, err error) {
+func readAllFiles(paths []string, recursive, prune bool, stdin io.Reader) (body []byte, err error) {
 	files, err := expand(paths, recursive)
 	if err != nil {
 		return nil, err
 	}
-	b := bodyMaker{from: map[ref]string{}, lists: map[config.Kind][]json.RawMessage{}}
+	b := bodyMaker{from: map[ref]string{}, lists: map[config.Kind][]json.RawMessage{}, bare: map[config.Kind]string{}}
 	var wrong []error
 	for _, path := range files {
 		if err := b.add(path, stdin); err != nil {
 			wrong = append(wrong, err)
+		}
+	}
+	for _, kind := range config.Kinds() {
+		// Everything below may be commented out, or a template had nothing to put there.
+		if file, ok := b.bare[kind]; ok && prune && b.lists[kind] == nil {
+			wrong = append(wrong, fmt.Errorf("%s: %s: is empty: with --prune, write [] if all of them are to be deleted, or leave it out", file, kind.List()))
 		}
 	}
 	if len(wrong) > 0 {
@@ -101,6 +107,7 @@ func filesOf(dir string, recursive bool) (files []string, err error) {
 type bodyMaker struct {
 	from  map[ref]string // the file that an object is in
 	lists map[config.Kind][]json.RawMessage
+	bare  map[config.Kind]string // the file with a heading and nothing below it
 }
 
 func (b *bodyMaker) add(path string, stdin io.Reader) error {
@@ -119,7 +126,11 @@ func (b *bodyMaker) add(path string, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range listedKinds(data) {
+	listed, bare := listedKinds(data)
+	for _, kind := range bare {
+		b.bare[kind] = name
+	}
+	for _, kind := range listed {
 		if b.lists[kind] == nil {
 			b.lists[kind] = []json.RawMessage{}
 		}
@@ -136,16 +147,18 @@ func (b *bodyMaker) add(path string, stdin io.Reader) error {
 }
 
 // listedKinds returns the kinds that data has a list of, if only an empty one:
-// which objects --prune may delete.
-func listedKinds(data []byte) (kinds []config.Kind) {
+// which objects --prune may delete; bare are those of which it has not even that.
+func listedKinds(data []byte) (kinds, bare []config.Kind) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc map[string]yaml.Node
 		if err := d.Decode(&doc); err != nil {
-			return kinds // DecodeAll has said what is wrong
+			return kinds, bare // DecodeAll has said what is wrong
 		}
 		for _, kind := range config.Kinds() {
-			if _, ok := doc[kind.List()]; ok {
+			if list, ok := doc[kind.List()]; ok && list.Tag == "!!null" {
+				bare = append(bare, kind)
+			} else if ok {
 				kinds = append(kinds, kind)
 			}
 		}
