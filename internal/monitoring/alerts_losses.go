@@ -51,7 +51,7 @@ var lossAlerts = []Alert{
 		Means:       "A fault of lbshipd: it cannot say what became of these records.",
 		Danger:      "As many records may be lost or doubled without having been counted.",
 		First:       "lbshipd status --output json",
-		Remedy:      "Keep that output and the log (`journalctl -u lbshipd`), and report the fault with both. A restart makes no difference: the ledger is kept across it.",
+		Remedy:      "Report the fault with that output and what `lbshipd support-bundle` collects (it takes secrets out). A restart makes no difference: the ledger is kept across it.",
 	},
 	{
 		Name: "LbshipdMiscounted", Severity: Warning,
@@ -61,6 +61,6 @@ var lossAlerts = []Alert{
 		Means:       "A fault of lbshipd or of what is between it and the target: the records delivered and refused are not those that were sent.",
 		Danger:      "The figures of the ledger for this target, and perhaps the records of those answers.",
 		First:       "journalctl -u lbshipd --since -1h --priority warning",
-		Remedy:      "Report the fault with these lines, and with the version of the target and of any proxy in front of it.",
+		Remedy:      "Report the fault with what `lbshipd support-bundle` collects (it takes secrets out), and with the version of the target and of any proxy in front of it.",
 	},
 }

@@ -25,7 +25,7 @@ var nodeAlerts = []Alert{
 		Means:       "It ends by itself or is killed: a fault, the watchdog, or a memory limit. systemd starts it again after a second.",
 		Danger:      "Nothing is lost by that: each start goes on from what each target has answered. Targets may get some records twice.",
 		First:       "journalctl -u lbshipd --since -1h --grep 'Main process exited|Watchdog|oom|panic'",
-		Remedy:      "oom-kill: less `queueBytes`, or a larger MemoryMax=. watchdog, or a stack trace: report the fault with the log. A wrong flag in daemon.env: `lbshipd check` and the first line after the start say which.",
+		Remedy:      "oom-kill: less `queueBytes`, or a larger MemoryMax=. watchdog, or a stack trace: report the fault with what `lbshipd support-bundle` collects. A wrong flag in daemon.env: `lbshipd check` and the first line after the start say which.",
 	},
 	{
 		Name: "LbshipdCollectorOffline", Severity: Warning, For: "10m",
@@ -64,8 +64,8 @@ var nodeAlerts = []Alert{
 		Description: "For 10 minutes it has run with what etcd held last.",
 		Means:       "Records flow as before. Changes of the configuration do not arrive, and the node does not report.",
 		Danger:      "Nothing. A restart works too: what etcd held last is kept in the data directory.",
-		First:       "lbshipd status",
-		Remedy:      "The status has the error. Is etcd healthy (`etcdctl endpoint health`), can this node reach it, are the certificate and the password of --etcd-* still good?",
+		First:       "lbshipd doctor",
+		Remedy:      "It names the error and the command that mends it. Is etcd healthy (`etcdctl endpoint health`), can this node reach it, are the certificate and the password of --etcd-* still good?",
 	},
 	{
 		Name: "LbshipdConfigDiffers", Severity: Warning, For: "15m",

@@ -18,8 +18,8 @@ var sourceAlerts = []Alert{
 		Description: "Nothing for longer than its silentAfter; or, for an hour, nothing of a source that in the last four days had records in more than three quarters of all hours.",
 		Means:       "A source that usually has records has none. Without a silentAfter the alert ends by itself after a day of silence, which is then what the source is used to.",
 		Danger:      "Nothing that was written is in danger. What should have been written may be missing: the program hangs, logs elsewhere, or logs to a file that was deleted.",
-		First:       "lbshipd status",
-		Remedy: "Is the program alive, and does it log (`systemctl status UNIT`, `journalctl -u UNIT -n 5`, `ls -l` of the file)? `lsof +L1` finds a program that still writes to a deleted file: restart it, or have logrotate signal it. " +
+		First:       "lbshipd doctor",
+		Remedy: "It finds programs that still write to a deleted file, and what the daemon may not read. Else: is the program alive, and does it log (`systemctl status UNIT`, `journalctl -u UNIT -n 5`, `ls -l` of the file)? One that writes to a deleted file: restart it, or have logrotate signal it. " +
 			"If it logs under another unit, identifier or path now, change the source. `silentAfter` on the source says how long it may be silent.",
 	},
 	{
@@ -29,8 +29,8 @@ var sourceAlerts = []Alert{
 		Description: "For an hour there has been no file or journal that it matches and may read.",
 		Means:       "No file matches the source's paths, or the daemon may not look into their folder; or there is no journal.",
 		Danger:      "Whatever is written where the source does not look, once it is rotated away.",
-		First:       "lbshipd status",
-		Remedy:      "Compare `paths` with what there is (`sudo -u lbshipd ls -l PATH`). A folder that the user lbshipd may not enter: docs/install.md, \"What it may read\". If the program is not on this node, give the source `nodes` or a `nodeSelector`.",
+		First:       "lbshipd doctor",
+		Remedy:      "It names what it finds, with the command that mends it. Else compare `paths` with what there is (`sudo -u lbshipd ls -l PATH`). A folder that the user lbshipd may not enter: docs/install.md, \"What it may read\". If the program is not on this node, give the source `nodes` or a `nodeSelector`.",
 	},
 	{
 		Name: "LbshipdSourceUnreadable", Severity: Warning, For: "15m",
@@ -39,7 +39,7 @@ var sourceAlerts = []Alert{
 		Description: "About {{ $value | humanize }} errors while reading or opening an input within 10 minutes.",
 		Means:       "At least one file or journal of the source cannot be opened or read. It is tried again; its position is kept.",
 		Danger:      "What the input holds, once it is rotated away or vacuumed.",
-		First:       "lbshipd status",
-		Remedy:      "The status names the input and the error. permission denied: docs/install.md, \"What it may read\", has the least that helps (an ACL, a group). Input/output error: the disk (`dmesg`).",
+		First:       "lbshipd doctor",
+		Remedy:      "It names the input, the error and the command that mends it. permission denied: docs/install.md, \"What it may read\", has the least that helps (an ACL, a group). Input/output error: the disk (`dmesg`).",
 	},
 }

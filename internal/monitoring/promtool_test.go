@@ -100,10 +100,11 @@ func TestAlertsFire(t *testing.T) {
 			fires[c.alert] = true
 			u.AlertRuleTests[0].ExpAlerts = []fired{{withSeverity(a, c.labels), said(a, c)}}
 		}
-		if files[every] == nil {
-			files[every] = &unitTests{RuleFiles: []string{"rules.yml"}, EvaluationInterval: every}
+		name := c.alert + "." + every + ".test.yml"
+		if files[name] == nil {
+			files[name] = &unitTests{RuleFiles: []string{c.alert + ".yml"}, EvaluationInterval: every}
 		}
-		files[every].Tests = append(files[every].Tests, u)
+		files[name].Tests = append(files[name].Tests, u)
 	}
 	for name := range byName {
 		if !fires[name] || !quiet[name] {
@@ -111,19 +112,49 @@ func TestAlertsFire(t *testing.T) {
 		}
 	}
 	dir := rulesOnDisk(t)
+	alone(t, dir)
 	args := []string{"test", "rules"}
-	for every, file := range files {
-		text, err := yaml.Marshal(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		args = append(args, every+".yml")
-		if err := os.WriteFile(filepath.Join(dir, every+".yml"), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	for name, file := range files {
+		args = append(args, name)
+		writeYAML(t, filepath.Join(dir, name), file)
 	}
 	if out, err := promtool(t, dir, args...); err != nil {
 		t.Errorf("promtool test rules: %v\n%s", err, out)
+	}
+}
+
+// alone writes a file for each of the rules' alerts, with what its group records: promtool
+// evaluates all that it is given, each minute of each test.
+func alone(t *testing.T, dir string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all ruleFile
+	if err := yaml.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range all.Groups {
+		var recorded []rule
+		for _, r := range g.Rules {
+			if r.Record != "" {
+				recorded = append(recorded, r)
+				continue
+			}
+			writeYAML(t, filepath.Join(dir, r.Alert+".yml"), ruleFile{[]ruleGroup{{g.Name, append(slices.Clone(recorded), r)}}})
+		}
+	}
+}
+
+func writeYAML(t *testing.T, path string, value any) {
+	t.Helper()
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
