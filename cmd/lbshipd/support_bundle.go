@@ -3,6 +3,9 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +53,7 @@ is searched for in all of it. Look through it before you give it away.`,
 				return usageError{fmt.Errorf("--since must be above 0")}
 			}
 			o.Since, o.Version = time.Now().Add(-since), ownBuild()
-			o.CommandLine, o.EtcdCopy = startedAs, etcdCopy
+			o.CommandLine, o.EtcdCopy, o.Doctor = startedAs, etcdCopy, doctorReport
 			endpoint := connection.Endpoint()
 			o.Socket, _ = strings.CutPrefix(endpoint, "unix:")
 			if o.Socket == endpoint {
@@ -141,6 +144,34 @@ func startedAs(args []string, getenv func(string) string, root bool) (support.Se
 		}
 	}
 	return s, err
+}
+
+// doctorTime is how long the doctor may take for a bundle.
+const doctorTime = 12 * time.Second
+
+// doctorReport is what lbshipd doctor prints of a daemon that was started with s.
+func doctorReport(ctx context.Context, s support.Settings) ([]byte, error) {
+	args := []string{"--timeout", doctorTime.String()}
+	if s.Config != "" {
+		args = append(args, "--config", s.Config)
+	}
+	if s.DataDir != "" {
+		args = append(args, "--data-dir", s.DataDir)
+	}
+	if s.Socket != "" {
+		args = append(args, "--admin-socket", s.Socket)
+	}
+	var out bytes.Buffer
+	doctor := newDoctor()
+	doctor.SilenceErrors, doctor.SilenceUsage = true, true
+	doctor.SetArgs(args)
+	doctor.SetOut(&out)
+	doctor.SetErr(&out)
+	err := doctor.ExecuteContext(ctx)
+	if errors.As(err, new(exitError)) {
+		err = nil // it has found something, or says why it could not look
+	}
+	return out.Bytes(), err
 }
 
 // etcdCopy reads a daemon's copy of what etcd held.

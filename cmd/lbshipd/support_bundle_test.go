@@ -221,6 +221,7 @@ func TestSupportBundleHoldsNoSecrets(t *testing.T) {
 	b.holds(t, "system/sysctl.txt", "fs.inotify.max_user_instances = ")
 	b.holds(t, "system/disks.txt", d.data)
 	b.holds(t, "version.json", `"commit"`)
+	b.holds(t, "doctor.txt", "siem")
 	if len(b.manifest.Missing) > 0 || !strings.Contains(b.manifest.Daemon, strconv.Itoa(d.pid)) {
 		t.Errorf("manifest: %+v", b.manifest)
 	}
