@@ -55,9 +55,11 @@ is searched for in all of it. Look through it before you give it away.`,
 			o.Since, o.Version = time.Now().Add(-since), ownBuild()
 			o.CommandLine, o.EtcdCopy, o.Doctor = startedAs, etcdCopy, doctorReport
 			endpoint := connection.Endpoint()
-			o.Socket, _ = strings.CutPrefix(endpoint, "unix:")
-			if o.Socket == endpoint {
-				o.Socket = ""
+			o.Sockets = ctlOptions().Sockets
+			if socket, ok := strings.CutPrefix(endpoint, "unix:"); ok {
+				o.Sockets = []string{socket}
+			} else if endpoint != "" || o.Config != "" || o.DataDir != "" {
+				o.Sockets = nil // the one of the endpoint or of that directory is meant, whichever it is
 			}
 			o.Connect = func(socket string) (*client.Client, error) {
 				if _, err := os.Stat(socket); endpoint == "" && socket != "" && err == nil {

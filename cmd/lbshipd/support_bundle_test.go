@@ -196,7 +196,7 @@ func (d *fileDaemon) await(t *testing.T, what string, met func(status string) bo
 func TestSupportBundleHoldsNoSecrets(t *testing.T) {
 	t.Parallel()
 	d := startFileDaemon(t)
-	args := []string{"--journal-directory", d.journal, "--pid", strconv.Itoa(d.pid)}
+	args := []string{"--journal-directory", d.journal, "--endpoint", "unix:" + filepath.Join(d.data, "admin.sock")}
 
 	b := makeBundle(t, args...)
 	b.clean(t, d.secrets)
@@ -244,13 +244,15 @@ func TestSupportBundleHoldsNoSecrets(t *testing.T) {
 	d.cmd.Process.Kill()
 	_ = d.cmd.Wait() // of course it was killed
 	b = makeBundle(t, "--journal-directory", d.journal, "--config", d.config, "--data-dir", d.data, "--endpoint", "unix:"+filepath.Join(d.data, "admin.sock"))
-	// Another test's daemon may be found in its place; what is told is of the files that were named.
 	// What was in the environment of the dead is not known any more, and is in no file either.
 	b.clean(t, d.secrets)
 	b.missing(t, "daemon/status.json")
 	b.holds(t, "config/file.yaml", "name: bearer", "(hidden)")
 	b.holds(t, "state/positions.txt", "app.log")
 	b.holds(t, "daemon/log.txt", "cannot send", "the last")
+	if !strings.Contains(b.manifest.Daemon, "none") {
+		t.Errorf("the dead daemon is %q", b.manifest.Daemon)
+	}
 }
 
 // The same of a daemon with etcd: its password, the cluster key, and what etcd holds.

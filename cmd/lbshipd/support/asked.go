@@ -17,9 +17,6 @@ type asked struct {
 
 func (g *gatherer) connect() {
 	socket := g.settings.Socket
-	if g.o.Socket != "" {
-		socket = g.o.Socket
-	}
 	g.asked.client, g.asked.err = g.o.Connect(socket)
 }
 

@@ -32,10 +32,16 @@ const maxProc = 1 << 20
 // find finds the daemon and what it was started with.
 func (g *gatherer) find() {
 	pid, how := g.o.PID, "by --pid"
-	if pid == 0 {
-		pid, how = peerOf(g.o.Socket), "by its socket "+g.o.Socket
+	sockets := g.o.Sockets
+	if g.o.DataDir != "" {
+		sockets = append([]string{filepath.Join(g.o.DataDir, "admin.sock")}, sockets...)
 	}
-	if pid == 0 {
+	for _, socket := range sockets {
+		if pid == 0 {
+			pid, how = peerOf(socket), "by its socket "+socket
+		}
+	}
+	if pid == 0 && g.o.Config == "" && g.o.DataDir == "" { // else it may be another one
 		pid, how = g.running(), "by its name"
 	}
 	if pid > 0 {
@@ -53,6 +59,9 @@ func (g *gatherer) find() {
 	}
 	if g.o.DataDir != "" {
 		g.settings.DataDir = g.o.DataDir
+	}
+	if g.daemon == nil && g.settings.DataDir != "" {
+		g.settings.Socket = filepath.Join(g.settings.DataDir, "admin.sock")
 	}
 }
 
@@ -136,9 +145,6 @@ func (g *gatherer) running() int {
 
 // peerOf returns the process that listens on a Unix socket, 0 if that cannot be known.
 func peerOf(path string) int {
-	if path == "" {
-		return 0
-	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
 	if err != nil {
 		return 0

@@ -23,7 +23,7 @@ const maxMatches = 200
 // whether the daemon's user may read a file is seen there. Contents are not looked at.
 func (g *gatherer) paths(ctx context.Context, w *writer) error {
 	l := &lister{w: w, seen: map[string]bool{}}
-	for _, path := range []string{g.settings.Config, g.settings.DataDir, g.o.Socket, "/etc/lbshipd", "/run/lbshipd", "/var/log/journal", "/run/log/journal"} {
+	for _, path := range []string{g.settings.Config, g.settings.DataDir, g.settings.Socket, "/etc/lbshipd", "/run/lbshipd", "/var/log/journal", "/run/log/journal"} {
 		l.chain(path)
 	}
 	for _, path := range append(g.settings.Files, g.settings.Secrets...) {

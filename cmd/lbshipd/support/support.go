@@ -32,8 +32,8 @@ type Options struct {
 	Version any
 	// PID is the daemon's process; 0: the one that runs here, if there is one.
 	PID int
-	// Socket is the path of an admin socket, by which the daemon is found; may be empty.
-	Socket string
+	// Sockets are the paths of admin sockets by which the daemon is found: the first that somebody listens on.
+	Sockets []string
 	// Connect returns what asks the daemon whose socket is at the given path, which is
 	// empty if that is not known.
 	Connect func(socket string) (*client.Client, error)
