@@ -14,7 +14,7 @@ func newBoard(uid, title, description string, variables ...variable) *board {
 	d := &dashboard{UID: uid, Title: title, Description: description, Tags: []string{"lbshipd"}, SchemaVersion: 39, Version: 1,
 		Editable: true, GraphTooltip: 1, Refresh: "1m", Time: timeRange{"now-6h", "now"}, Timezone: "browser",
 		Annotations: list{[]any{}},
-		Links:       []link{{Title: "lbshipd", Type: "dashboards", Tags: []string{"lbshipd"}, IncludeVars: true, KeepTime: true}}}
+		Links:       []link{{Title: "lbshipd", Type: "dashboards", Icon: "external link", Tags: []string{"lbshipd"}, IncludeVars: true, KeepTime: true}}}
 	for _, v := range variables {
 		d.Templating.List = append(d.Templating.List, v)
 	}
@@ -25,7 +25,7 @@ func newBoard(uid, title, description string, variables ...variable) *board {
 func (b *board) row(title string) {
 	b.newLine()
 	open := false
-	b.place(&panel{Type: "row", Title: title, Collapsed: &open}, columns, 1)
+	b.place(&panel{Type: "row", Title: title, Collapsed: &open, Panels: []any{}}, columns, 1)
 	b.newLine()
 }
 
@@ -128,8 +128,8 @@ func (b *board) table(title, description string, hidden []string, columns ...col
 		}
 		p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, override(c.title, "unit", c.unit))
 	}
-	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, override("instance", "links", []link{{Title: "This node",
-		URL: "/d/lbshipd-node?var-datasource=${datasource}&var-job=${__data.fields.job}&var-node=${__data.fields.instance}&${__url_time_range}"}}))
+	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides, override("instance", "links", []map[string]any{{"title": "This node",
+		"url": "/d/lbshipd-node?var-datasource=${datasource}&var-job=${__data.fields.job}&var-node=${__data.fields.instance}&${__url_time_range}"}}))
 	p.Transformations = []any{
 		map[string]any{"id": "merge", "options": map[string]any{}},
 		map[string]any{"id": "organize", "options": map[string]any{"excludeByName": exclude, "indexByName": map[string]int{}, "renameByName": rename}},

@@ -39,12 +39,14 @@ type (
 	}
 	link struct {
 		Title       string   `json:"title"`
-		Type        string   `json:"type,omitempty"`
-		Tags        []string `json:"tags,omitempty"`
-		URL         string   `json:"url,omitempty"`
-		IncludeVars bool     `json:"includeVars,omitempty"`
-		KeepTime    bool     `json:"keepTime,omitempty"`
-		AsDropdown  bool     `json:"asDropdown,omitempty"`
+		Type        string   `json:"type"`
+		Icon        string   `json:"icon"`
+		Tooltip     string   `json:"tooltip"`
+		Tags        []string `json:"tags"`
+		AsDropdown  bool     `json:"asDropdown"`
+		IncludeVars bool     `json:"includeVars"`
+		KeepTime    bool     `json:"keepTime"`
+		TargetBlank bool     `json:"targetBlank"`
 	}
 	variable struct {
 		Name        string      `json:"name"`
@@ -58,7 +60,7 @@ type (
 		Multi       bool        `json:"multi"`
 		IncludeAll  bool        `json:"includeAll"`
 		AllValue    string      `json:"allValue,omitempty"`
-		Current     any         `json:"current"`
+		Current     any         `json:"current,omitempty"`
 		Options     []any       `json:"options"`
 		Regex       string      `json:"regex"`
 		Hide        int         `json:"hide"`
@@ -87,7 +89,7 @@ type (
 		Description     string       `json:"description,omitempty"`
 		GridPos         gridPos      `json:"gridPos"`
 		Collapsed       *bool        `json:"collapsed,omitempty"`
-		Panels          []*panel     `json:"panels,omitempty"`
+		Panels          any          `json:"panels,omitempty"` // of a row: empty, for what is in an open one stands behind it
 		Datasource      *datasource  `json:"datasource,omitempty"`
 		FieldConfig     *fieldConfig `json:"fieldConfig,omitempty"`
 		Options         any          `json:"options,omitempty"`
@@ -137,7 +139,7 @@ func encode(d *dashboard) []byte {
 
 // datasourceVariable lets the reader choose a Prometheus.
 func datasourceVariable() variable {
-	return variable{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Refresh: 1, Current: map[string]any{}, Options: []any{}}
+	return variable{Name: "datasource", Label: "Data source", Type: "datasource", Query: "prometheus", Refresh: 1, Options: []any{}}
 }
 
 // choice is a variable with the values that a label has, all of them at first. Absent
@@ -153,5 +155,5 @@ func choice(name, label, values, all string) variable {
 func single(name, label, values string) variable {
 	return variable{Name: name, Label: label, Type: "query", Datasource: prometheus, Definition: values,
 		Query:   map[string]string{"query": values, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
-		Refresh: 2, Sort: 1, Current: map[string]any{}, Options: []any{}}
+		Refresh: 2, Sort: 1, Options: []any{}}
 }

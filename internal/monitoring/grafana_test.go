@@ -56,7 +56,7 @@ func TestDashboardsAreOfGrafanasSchema(t *testing.T) {
 			ids[p.ID] = true
 			if p.Type == "row" {
 				section = p.Title
-				if p.Datasource != nil || len(p.Targets) > 0 || p.Collapsed == nil || *p.Collapsed || p.GridPos.W != columns || p.GridPos.H != 1 {
+				if p.Datasource != nil || len(p.Targets) > 0 || p.Collapsed == nil || *p.Collapsed || p.Panels == nil || p.GridPos.W != columns || p.GridPos.H != 1 {
 					t.Errorf("%s: row %q: %+v", name, p.Title, p)
 				}
 				continue
