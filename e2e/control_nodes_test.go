@@ -229,4 +229,7 @@ func TestSilentNodesAreSeen(t *testing.T) {
 	f.nodes[2].begin()
 	at = time.Now()
 	until("ALLOY_ONLINE", at)
+	await(t, "node-2 to know three nodes, two of them alive: node-1 has stopped and was not forgotten", func() bool {
+		return f.nodes[2].metric("lbshipd_collectors_known") == "3" && f.nodes[2].metric("lbshipd_collectors_online") == "2"
+	})
 }
