@@ -24,7 +24,7 @@ places stands "(hidden)". In it: names of hosts, files, sources, targets and use
 as they were reported, which may quote what a target has answered.
 
 A secret that stands in no configuration, in none of the files that it names, and looks like none, is
-not known to be one. Look through the files before you give them away.
+not known to be one; nor is one of fewer than 5 letters looked for in messages. Look through the files before you give them away.
 `
 
 // Archive returns the bundle as a compressed tar file, with one folder called name in it.

@@ -138,9 +138,14 @@ func (g *gatherer) secretFile(path string) {
 		return
 	}
 	g.scrub.Add(string(text))
-	for word := range strings.FieldsSeq(string(text)) {
-		if len(word) >= minTenant && !strings.HasPrefix(word, "-----") && !strings.HasSuffix(word, "-----") {
-			g.scrub.Add(word) // a line of a key file: ID KEY
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, "-----") {
+			continue
+		}
+		for word := range strings.FieldsSeq(line) {
+			if len(word) >= minTenant {
+				g.scrub.Add(word) // a line of a key file: ID KEY
+			}
 		}
 	}
 }
@@ -151,7 +156,10 @@ var userURL = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^\s"'<>/@:]*):?([^
 // userinfo makes known what is secret in the URLs of a text.
 func (g *gatherer) userinfo(text string) {
 	for _, m := range userURL.FindAllStringSubmatch(text, -1) {
-		for _, part := range m[1:] {
+		for i, part := range m[1:] {
+			if i == 0 && len(part) < minTenant {
+				continue // a user's name; a longer one may be a token
+			}
 			g.scrub.Add(part)
 			if plain, err := url.PathUnescape(part); err == nil {
 				g.scrub.Add(plain)
