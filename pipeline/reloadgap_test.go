@@ -10,9 +10,16 @@ import (
 	"github.com/lbshipd/lbshipd/config"
 )
 
-// While a changed source waits for changed targets to drain, nobody watches. A
-// file that is created and rotated away meanwhile is found all the same.
+// While a changed source waits for changed targets to drain, nobody reads. A
+// file that is created and goes away meanwhile is read all the same, and so is the rest of
+// one that was deleted: what the former source has open is taken over.
 func TestFileThatCameAndWentDuringAReloadIsRead(t *testing.T) {
+	for _, how := range []string{"renamed", "deleted"} {
+		t.Run(how, func(t *testing.T) { cameAndWent(t, how == "deleted") })
+	}
+}
+
+func cameAndWent(t *testing.T, deleted bool) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "app.log")
 	write := func(text string) {
@@ -23,6 +30,12 @@ func TestFileThatCameAndWentDuringAReloadIsRead(t *testing.T) {
 	}
 	rotate := func(to string) {
 		t.Helper()
+		if deleted {
+			if err := os.Remove(log); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
 		if err := os.Rename(log, log+to); err != nil {
 			t.Fatal(err)
 		}
@@ -58,8 +71,12 @@ func TestFileThatCameAndWentDuringAReloadIsRead(t *testing.T) {
 		h.apply(&changed)
 	}()
 	await(t, "the source to be stopped", func() bool { return len(h.sup.sourceList()) == 0 })
+	known := len(h.store.Entries("app"))
 	rotate(".1")
 	write("three\n")
+	if deleted { // it has to be open by then
+		await(t, "the third line's file to be seen", func() bool { return len(h.store.Entries("app")) > known })
+	}
 	rotate(".2")
 	write("four\n")
 	h.shelves["a"].hold(false)
@@ -69,6 +86,34 @@ func TestFileThatCameAndWentDuringAReloadIsRead(t *testing.T) {
 	slices.Sort(got)
 	if !slices.Equal(got, []string{"four", "one", "three", "two"}) {
 		t.Errorf("got %q", got)
+	}
+	h.stop(5 * time.Second)
+}
+
+// A source that is not read any more goes on watching until there is another one: what it
+// finds is remembered from its beginning.
+func TestASourceThatIsNotReadGoesOnWatching(t *testing.T) {
+	dir := t.TempDir()
+	h := newHouse(t)
+	h.shelves["a"] = newShelf()
+	h.open()
+	h.sup.makeSource = newSource
+	cfg := simpleConfig("app", "a")
+	cfg.Sources[0] = config.Source{Name: "app", LogFormat: "raw", StartAt: "beginning", File: &config.FileSource{Paths: []string{dir + "/*.log"}}}
+	h.apply(cfg)
+	r := h.sup.sources["app"]
+	replaced := stopLookingBut([]*sourceRun{r}, map[string]*sourceRun{"app": r})
+	r.stopReading()
+	if err := os.WriteFile(filepath.Join(dir, "a.log"), []byte("one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the file to be remembered", func() bool { return len(h.sup.known("app")) == 1 })
+	stopLookingBut([]*sourceRun{replaced["app"]}, nil)
+	if err := os.WriteFile(filepath.Join(dir, "b.log"), []byte("two\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if known := h.sup.known("app"); len(known) != 1 || len(h.shelves["a"].got()) > 0 {
+		t.Errorf("knows %v, and gave %q", known, h.shelves["a"].got())
 	}
 	h.stop(5 * time.Second)
 }

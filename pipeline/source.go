@@ -23,7 +23,7 @@ const maxFields = 64
 // sourceRun is one configured source at work.
 //
 // Life: newSourceRun makes it without side effects; start lets it discover
-// inputs; stop ends discovery and every feed.
+// inputs; stopReading ends every feed, and stopLooking discovery.
 type sourceRun struct {
 	sup     *Supervisor
 	cfg     *config.Source
@@ -34,9 +34,10 @@ type sourceRun struct {
 	metrics *sourceMetrics
 	proc    processor // the template of each feed's processor
 
-	ctx    context.Context
+	ctx    context.Context // of reading
 	cancel context.CancelFunc
-	done   chan struct{}
+	blind  context.CancelFunc // ends discovery
+	done   chan struct{}      // discovery has ended
 
 	mu      sync.Mutex
 	inputs  map[string]*inputRun
@@ -207,9 +208,13 @@ func (r *sourceRun) wantsFields() bool {
 	return slices.ContainsFunc(r.targets, func(t *target) bool { return t.usesFields() })
 }
 
-// start discovers inputs and reads them for targets.
-func (r *sourceRun) start(ctx context.Context, targets []*target) {
+// start discovers inputs and reads them for targets. former is the run that this one
+// replaces, nil if there is none.
+func (r *sourceRun) start(ctx context.Context, targets []*target, former *sourceRun) {
+	r.inherit(former)
 	r.ctx, r.cancel = context.WithCancel(ctx)
+	var looking context.Context
+	looking, r.blind = context.WithCancel(ctx)
 	r.targets = targets
 	// From now on the source has been seen: an input that appears while no
 	// daemon runs is new and is read from its beginning. A crash before all that
@@ -218,17 +223,17 @@ func (r *sourceRun) start(ctx context.Context, targets []*target) {
 	time.AfterFunc(lookRound, r.seen)
 	go func() {
 		defer close(r.done)
-		for r.ctx.Err() == nil {
-			err := r.source.Run(r.ctx, r.found)
+		for looking.Err() == nil {
+			err := r.source.Run(looking, r.found)
 			r.mu.Lock()
 			r.runErr = err
 			r.mu.Unlock()
-			if r.ctx.Err() != nil {
+			if looking.Err() != nil {
 				return
 			}
 			r.metrics.readErrors.Inc()
 			r.log.Error("discovery of inputs ended; it is started again", "error", err)
-			sleep(r.ctx, time.Second)
+			sleep(looking, time.Second)
 		}
 	}()
 }
@@ -251,6 +256,11 @@ func (r *sourceRun) found(in sources.Input) {
 	}
 	r.mu.Lock()
 	run := &inputRun{src: r, input: in, born: time.Now()}
+	if r.ctx.Err() != nil { // who replaces this source reads it
+		r.mu.Unlock()
+		run.remember()
+		return
+	}
 	if s, ok := in.(sources.Successor); ok {
 		run.first = r.inputs[s.Predecessor()]
 	}
@@ -311,28 +321,6 @@ func (r *sourceRun) setTargets(targets []*target) {
 		wg.Go(func() { run.setTargets(targets) })
 	}
 	wg.Wait()
-}
-
-// stop ends discovery and reading. What is queued stays queued.
-func (r *sourceRun) stop() {
-	if r.cancel == nil {
-		return
-	}
-	r.cancel()
-	<-r.done
-	if at := r.looked(); !at.IsZero() {
-		r.mark(at)
-	} else if at := r.sup.store.FileTime(); !at.IsZero() {
-		if seen := r.watched(); seen.Before(at) {
-			at = seen
-		}
-		r.mark(at)
-	}
-	for _, run := range r.runs() {
-		run.ops.Lock()
-		run.halt()
-		run.ops.Unlock()
-	}
 }
 
 // meet lets feeds that are apart come together where they can.

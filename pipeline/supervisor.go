@@ -234,8 +234,8 @@ func (s *Supervisor) swap(p *plan) {
 	}
 	staying := s.targetList()
 	s.mu.Unlock()
-
-	each(oldSources, (*sourceRun).stop)
+	each(oldSources, (*sourceRun).stopReading)
+	replaced := stopLookingBut(oldSources, p.sources)
 	if len(oldTargets) > 0 {
 		each(s.sourceList(), func(r *sourceRun) { r.setTargets(staying) })
 		each(oldTargets, s.drain)
@@ -254,10 +254,11 @@ func (s *Supervisor) swap(p *plan) {
 	if len(p.targets) > 0 {
 		each(s.sourceList(), func(r *sourceRun) { r.setTargets(targets) })
 	}
+	stopLookingBut(slices.Collect(maps.Values(replaced)), nil)
 	s.mu.Lock()
 	for name, r := range p.sources {
 		s.sources[name] = r
-		r.start(s.ctx, targets)
+		r.start(s.ctx, targets, replaced[name])
 	}
 	s.mu.Unlock()
 	for _, t := range oldTargets {

@@ -67,6 +67,13 @@ type Watcher interface {
 	Watched() time.Time
 }
 
+// Heir is implemented by Sources that take over what the one that they replace holds
+// open and nobody can open again.
+type Heir interface {
+	// Inherit is called before Run, with the Source that this one replaces. That one's Run has ended.
+	Inherit(former Source)
+}
+
 // Troubled is implemented by Sources that can be kept from some of their inputs.
 type Troubled interface {
 	// Trouble says what keeps the source from inputs now, nil if nothing does. It may be called at any time.

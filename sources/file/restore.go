@@ -66,6 +66,7 @@ func (k *knownInputs) adopt(in *input) bool {
 func (d *discovery) restore() []*input {
 	wanted := d.missing()
 	if len(wanted) == 0 {
+		d.src.estate.former = nil
 		return nil
 	}
 	dirs := map[string]bool{}
@@ -82,6 +83,7 @@ func (d *discovery) restore() []*input {
 		restored = append(restored, d.restoreFrom(dir, wanted)...)
 		return len(wanted) > 0
 	})
+	restored = append(restored, d.inherit(wanted)...)
 	restored = append(restored, d.restoreCopies(wanted)...)
 	for key, paths := range wanted {
 		d.src.skipped("vanished_file", 1)

@@ -39,6 +39,7 @@ type source struct {
 	listed               func(dir string) // for tests: called when a directory was listed, before what is in it is looked at
 	watching             watching
 	trouble              trouble
+	estate               estate
 	inotify              *instance
 
 	window int64 // windowBytes and stepBytes, but for tests
@@ -123,6 +124,7 @@ func (s *source) knownPositions() []sources.Stored {
 func (s *source) Run(ctx context.Context, found func(sources.Input)) error {
 	d := newDiscovery(s, found)
 	defer d.close()
+	defer d.bequeath()
 	d.start()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
