@@ -26,6 +26,8 @@ type book struct {
 	resets func() []int64
 	// restarted reports whether the daemon was started since a time, Unix ns.
 	restarted func(since int64) bool
+	// blind reports whether the daemon had to do without inotify.
+	blind func() bool
 }
 
 // finding is a property that did not hold.
@@ -57,7 +59,6 @@ type written struct {
 type ledger struct {
 	name, source string
 	copied       bool // its file is copied and truncated: the rest may come out of the copy, later
-	reloaded     bool // the labels of its source change
 	unsafe       bool // its journal is damaged: what arrives may be garbled
 	records      []written
 	gens         []*generation
@@ -74,6 +75,11 @@ type generation struct {
 // brief reports whether it was rotated about as soon as it was made.
 func (g *generation) brief() bool {
 	return !g.ended.IsZero() && g.ended.Sub(g.made) < 300*time.Millisecond
+}
+
+// momentary reports whether it and the next file may have been born in one tick of the kernel's clock.
+func (g *generation) momentary() bool {
+	return !g.ended.IsZero() && g.ended.Sub(g.made) < 20*time.Millisecond
 }
 
 // shelf is what one target has of one writer.
@@ -181,15 +187,10 @@ func (b *book) outOfOrder(l *ledger, a arrival, n, last int) {
 		b.excuseOrder(l, a, n, last, "filtered before") // and is read again under another minLevel
 		return
 	}
-	if w.gen != behind.gen && l.gens[w.gen].brief() {
-		// A file that was rotated before it could be opened is found behind the next one.
+	if w.gen != behind.gen && (l.gens[w.gen].momentary() || l.gens[w.gen].brief() && b.blind != nil && b.blind()) {
+		// Births within one tick of the kernel's clock are not told apart; and without inotify
+		// a file that was rotated before it was looked for is found behind the next one.
 		b.excuseOrder(l, a, n, last, "found late")
-		return
-	}
-	if w.gen != behind.gen && b.restarted != nil && b.restarted(w.at) {
-		// Files that were rotated and have something unread are read one after the
-		// other by their births, after a restart too; but not one that cannot be drained in time.
-		b.excuseOrder(l, a, n, last, "files after a restart")
 		return
 	}
 	b.findLocked("order", "%s: %s %d (file %d) came first behind %d (file %d) at %.3f in %s", a.target, l.name, n, w.gen, last, behind.gen,

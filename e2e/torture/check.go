@@ -58,24 +58,12 @@ func (b *book) excuse(l *ledger, target string, n int, d *daemon, resets []int64
 			if d.deafFor(g) {
 				return "deleted unseen"
 			}
-			// A source that is changed is read anew, and cannot open what was deleted.
-			if l.reloaded && d.reloadedAt(g.vanished) {
-				return "deleted at a reload"
-			}
 		case "compress":
 			// Of a file of which no answer was stored the daemon does not know the
 			// content, when it is back, and there is nothing else to know it by.
 			for _, t := range d.deathsAfter(g.ended) {
 				if !b.begun(l, target, l.records[n].gen, t.Add(-storedWithin)) {
 					return "compressed unanswered"
-				}
-			}
-			// Nor does a reload that discovers the source anew, for a target that comes
-			// back; and while it does nobody watches.
-			for _, t := range d.reload {
-				held := t.After(g.made) && t.Before(g.ended.Add(time.Minute))
-				if held && !b.begun(l, target, l.records[n].gen, t) || d.unwatched(g, t) {
-					return "compressed at a reload"
 				}
 			}
 		}

@@ -31,8 +31,6 @@ type daemon struct {
 	since  time.Time
 	deaf   []span // when it could not see what happens
 	deaths []time.Time
-	reload []time.Time // when the configuration was changed
-	done   []time.Time // when that was applied; nil: not read yet
 }
 
 // span is a time from..to.
@@ -177,54 +175,6 @@ func (d *daemon) said(what string) bool {
 		}
 	}
 	return false
-}
-
-// reloadedAt reports whether the configuration was changed around a moment, or
-// since: what is then still held open of a deleted file is let go.
-func (d *daemon) reloadedAt(at time.Time) bool {
-	for _, t := range d.reload {
-		if t.After(at.Add(-5*time.Second)) && t.Before(at.Add(time.Minute)) {
-			return true
-		}
-	}
-	return false
-}
-
-// unwatched reports whether a file came and went while the reload of a moment was at
-// work: a moment, but seconds on a machine that is overloaded.
-func (d *daemon) unwatched(g *generation, reload time.Time) bool {
-	if g.vanished.IsZero() || g.made.Before(reload) {
-		return false
-	}
-	for _, done := range d.applied() {
-		if done.After(reload) {
-			return g.made.Before(done) && g.vanished.Before(done.Add(5*time.Second))
-		}
-	}
-	return false
-}
-
-// applied returns when reloads were done with, as its logs say. The logs are read once.
-func (d *daemon) applied() []time.Time {
-	if d.done == nil {
-		d.done = d.readApplied()
-	}
-	return d.done
-}
-
-func (d *daemon) readApplied() []time.Time {
-	all := []time.Time{}
-	logs, _ := filepath.Glob(filepath.Join(d.logs, "lbshipd.*.log"))
-	for _, name := range logs {
-		text, _ := os.ReadFile(name)
-		for line := range bytes.Lines(text) {
-			stamp, rest, _ := bytes.Cut(bytes.TrimPrefix(line, []byte("time=")), []byte(" "))
-			if at, err := time.Parse(time.RFC3339Nano, string(stamp)); err == nil && bytes.Contains(rest, []byte(`msg="configuration applied"`)) {
-				all = append(all, at)
-			}
-		}
-	}
-	return all
 }
 
 // pause stops its process for a while.

@@ -69,7 +69,7 @@ func newScene(tb *bed, o options) *scene {
 	}
 	s.clock = newClock(tb, filepath.Join(o.dir, "clock"))
 	s.daemon = &daemon{bin: o.bin, conf: filepath.Join(o.dir, "lbshipd.yaml"), data: s.disk.path, logs: o.dir, clock: s.clock.path, book: s.book, count: s.count}
-	s.book.restarted, s.book.resets = s.daemon.diedSince, s.siemEnds
+	s.book.restarted, s.book.resets, s.book.blind = s.daemon.diedSince, s.siemEnds, s.daemon.withoutInotify
 	s.writers()
 	return s
 }
@@ -108,7 +108,7 @@ func (s *scene) writers() {
 		}
 		w := &fileWriter{l: s.book.open(k.name, k.name), book: s.book, count: s.count, dice: newDice(s.o.seed, k.name), format: k.format, ways: k.ways,
 			perTick: k.perTick, varies: k.varies, path: filepath.Join(s.mkdir("logs/"+k.name), "app.log")}
-		w.l.copied, w.l.reloaded = k.name == "cut", k.name == "logfmt"
+		w.l.copied = k.name == "cut"
 		s.files = append(s.files, w)
 	}
 	if s.o.small {
@@ -193,9 +193,6 @@ func (s *scene) siemEnds() []int64 { return append(s.siem.ended(), s.daemon.died
 // configure puts the file of the configuration in place, by rename or in place.
 func (s *scene) configure(c settings, inPlace bool) {
 	s.config = c
-	s.daemon.mu.Lock()
-	s.daemon.reload = append(s.daemon.reload, time.Now())
-	s.daemon.mu.Unlock()
 	path := s.daemon.conf
 	if !inPlace {
 		path += ".new"

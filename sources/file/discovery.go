@@ -119,7 +119,7 @@ func byBirth(a, b *input) int {
 
 // changed returns the modification time of the file, in Unix ns; 0 if it is not known.
 func (in *input) changed() int64 {
-	if in.file == nil {
+	if len(in.copies) > 0 {
 		return in.copies[0].mtime
 	}
 	st, _, _, _ := fstat(in.fd)

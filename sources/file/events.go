@@ -1,7 +1,10 @@
 package file
 
 import (
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -22,7 +25,8 @@ type moves struct {
 
 type move struct {
 	first  string
-	missed bool // nothing was there any more when it was looked for
+	missed bool   // nothing was there any more when it was looked for
+	led    *input // what was there
 	at     time.Time
 }
 
@@ -134,8 +138,8 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 	}
 	if d.src.globs.match(path) {
 		d.scanLink(path) // a link may lead to a directory
-		_, there := d.paths[path]
-		d.moves.fresh[path] = move{first: path, missed: !there, at: now}
+		in := d.paths[path]
+		d.moves.fresh[path] = move{first: path, missed: in == nil && isGone(path), led: in, at: now}
 		return
 	}
 	if d.src.globs.descend(path, true) {
@@ -145,9 +149,15 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 		delete(d.moves.fresh, path)
 		return
 	}
-	carried.missed = !d.open(path, carried.first, false)
+	carried.missed = !d.open(path, carried.first, false) && isGone(path)
 	carried.at = now
 	d.moves.fresh[path] = carried
+}
+
+// isGone reports whether there is nothing at path: what is there and no input is none on purpose.
+func isGone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func (d *discovery) vanished(path string, e *event, now time.Time) {
@@ -160,13 +170,14 @@ func (d *discovery) vanished(path string, e *event, now time.Time) {
 		mv.at = now
 		if e.mask&unix.IN_MOVED_FROM != 0 {
 			d.moves.carried[e.cookie] = mv
-		} else if mv.missed {
-			d.src.skipped("deleted_unread", 1)
-			d.src.deps.Log.Warn("a file was deleted before it could be opened", "path", mv.first)
 		}
 	}
 	if d.src.globs.match(path) {
 		d.check(path)
+	}
+	// What is still there is not what was deleted.
+	if ok && e.mask&unix.IN_DELETE != 0 && (mv.missed || mv.led != nil && d.paths[path] == mv.led) {
+		d.loseUnseen(mv.first, mv.led)
 	}
 }
 

@@ -37,8 +37,9 @@ type heldFile struct {
 
 // surrender says that an input was given up with so many bytes in it.
 type surrender struct {
-	size int64
-	why  string
+	size     int64
+	why      string
+	vanished bool // it was never open, and may have been longer
 }
 
 var _ sources.Holder = (*source)(nil)
@@ -176,7 +177,7 @@ func (in *input) surrender(why string) error {
 		return err
 	}
 	defer null.Close()
-	in.givenUp.Store(&surrender{st.size, why}) // first: who then sees the empty file knows why
+	in.givenUp.Store(&surrender{size: st.size, why: why}) // first: who then sees the empty file knows why
 	return unix.Dup3(int(null.Fd()), in.fd, unix.O_CLOEXEC)
 }
 
@@ -212,10 +213,14 @@ func (in *input) closed(r *reader) {
 func (r *reader) yield(b *record.Batch, s *surrender) error {
 	b.After = r.pos
 	left := s.size - r.at.offset
-	if r.over || left <= 0 {
+	if r.over || left <= 0 && !s.vanished {
 		return r.endCopy()
 	}
 	r.over = true
+	if s.vanished {
+		return &sources.GapError{Reason: "vanished", Bytes: max(0, left),
+			Detail: fmt.Sprintf("%s is gone, and what it held behind offset %d, if anything: %s", r.in.origin.Path, r.at.offset, s.why)}
+	}
 	return &sources.GapError{Reason: "given_up", Bytes: left,
 		Detail: fmt.Sprintf("%s was gone, and was given up with %d bytes behind offset %d unread: %s", r.in.origin.Path, left, r.at.offset, s.why)}
 }

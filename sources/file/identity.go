@@ -35,7 +35,7 @@ func fstat(fd int) (stat, inode, uint32, error) {
 // Unix nanoseconds ("b", hexadecimal), else the inode's generation ("g",
 // hexadecimal), else "-".
 func inputKey(fd int, id inode) string {
-	return fmt.Sprintf("%d.%d:%d:%s", unix.Major(id.dev), unix.Minor(id.dev), id.ino, inodeMark(fd))
+	return fmt.Sprintf("%s:%d:%s", deviceOf(id.dev), id.ino, inodeMark(fd))
 }
 
 // birth returns the birth time of the open file in Unix nanoseconds, 0 if the

@@ -83,13 +83,10 @@ func (d *discovery) restore() []*input {
 		restored = append(restored, d.restoreFrom(dir, wanted)...)
 		return len(wanted) > 0
 	})
+	takenOver := d.src.estate.former != nil
 	restored = append(restored, d.inherit(wanted)...)
 	restored = append(restored, d.restoreCopies(wanted)...)
-	for key, paths := range wanted {
-		d.src.skipped("vanished_file", 1)
-		d.src.deps.Log.Warn("a file that was being read is gone; what was written to it since is lost",
-			"path", paths[0], "input", key)
-	}
+	restored = append(restored, d.loseVanished(wanted, takenOver)...)
 	return restored
 }
 

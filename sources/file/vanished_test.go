@@ -1,0 +1,111 @@
+package file
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/lbshipd/lbshipd/record"
+	"github.com/lbshipd/lbshipd/sources"
+)
+
+// A file that was deleted while no daemon ran is a loss to each target: of what another one
+// is known to have had of it, or of unknown size. Not when its file system is only not there yet.
+func TestDeletedWhileDownIsALoss(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "logs", "app.log")
+	write(t, path, "one\ntwo\n")
+	src := testSource(t, path, 0)
+	key, begin := keyOf(t, src, path)
+	in := testInput(t, testSource(t, path, 0), path)
+	p := place{offset: 8, path: escapePath(path)}
+	var err error
+	p.head, p.tail, err = in.fingerprint(8)
+	must(t, err)
+	end := p.text()
+	find := func(key string) (found []sources.Input) {
+		src := testSource(t, path, 0)
+		src.deps.Known = func() []sources.Stored {
+			return []sources.Stored{{Input: key, Position: begin}, {Input: key, Position: end}}
+		}
+		d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+		defer d.close()
+		d.start()
+		catchUp(t, d)
+		return found
+	}
+	must(t, os.Remove(path))
+	found := find(key)
+	if len(found) != 1 || found[0].Origin().Input != key || found[0].Origin().Path != path {
+		t.Fatalf("found %d inputs", len(found))
+	}
+	for pos, want := range map[record.Position]int64{begin: 8, end: 0} {
+		if gap := onlyGap(t, found[0], pos); gap.Reason != "vanished" || gap.Bytes != want || gap.Records != 0 {
+			t.Errorf("from %s: %+v, want %d bytes", pos, gap, want)
+		}
+	}
+	if found := find("0.0:1:b1"); len(found) > 0 {
+		t.Error("a file of another device counts as lost")
+	}
+	must(t, os.RemoveAll(filepath.Dir(path)))
+	if found := find(key); len(found) > 0 {
+		t.Error("a file counts as lost whose directory is not there")
+	}
+}
+
+// A file that comes and goes before it can be opened is a loss of unknown size.
+func TestDeletedBeforeItCouldBeOpenedIsALoss(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	src := testSource(t, path, 0)
+	var found []sources.Input
+	d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+	defer d.close()
+	d.start()
+	for range 2 {
+		write(t, path, "lost\n")
+		must(t, os.Remove(path))
+	}
+	must(t, os.Mkdir(path, 0o755)) // is no file
+	must(t, os.Remove(path))
+	tickOn(t)
+	write(t, path, "there\n")
+	catchUp(t, d)
+	if len(found) != 3 || found[0].Origin().Input == found[1].Origin().Input {
+		t.Fatalf("found %d inputs of 3", len(found))
+	}
+	for i, in := range found[:2] {
+		if gap := onlyGap(t, in, in.Start()); gap.Reason != "vanished" || gap.Bytes != 0 {
+			t.Errorf("%+v", gap)
+		}
+		if next := found[i+1].(sources.Successor).Predecessor(); next != in.Origin().Input {
+			t.Errorf("the next one has predecessor %q, want %q", next, in.Origin().Input)
+		}
+		if _, ok := in.(sources.Risker).Risk(in.Start()); !ok {
+			t.Error("what is at risk is not known")
+		}
+	}
+}
+
+// onlyGap reads an input that gives a gap and then ends.
+func onlyGap(t *testing.T, in sources.Input, pos record.Position) *sources.GapError {
+	t.Helper()
+	rd, err := in.Open(pos)
+	must(t, err)
+	defer rd.Close()
+	r := &rig{t: t, positions: map[string]record.Position{}, ended: map[string]int{}}
+	for range 2 {
+		must(t, rd.Wait(t.Context()))
+		b := record.NewBatch()
+		err := rd.Read(b)
+		if b.Before != pos || b.After != pos || len(b.Records) > 0 {
+			t.Errorf("read %d records from %s to %s", len(b.Records), b.Before, b.After)
+		}
+		r.take(in, b, err)
+		b.Release()
+	}
+	if len(r.gaps) != 1 || len(r.ended) != 1 {
+		t.Fatalf("gaps %v, ended %v, errors %v", r.gaps, r.ended, r.errs)
+	}
+	return r.gaps[0]
+}
