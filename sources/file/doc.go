@@ -57,18 +57,22 @@
 // Rename and create, and delete and create, lose nothing while lbshipd runs: a
 // file that was renamed before it could be opened is followed through the rename
 // events of its directory. Lost is only a file that is created, written and
-// deleted again before it could be opened (about a millisecond), or moved into a
-// directory that is not watched within that time. A file that was renamed while
+// deleted again before it could be opened (about a millisecond), which is a GapError
+// "vanished", or moved into a directory that is not watched within that time. A file that was renamed while
 // lbshipd was down is looked for by its inode in the directories of the globs.
 // One that was both created and renamed out of the globs while lbshipd was down
 // is found if its name is that of a globbed path with something added
-// (app.log.1, app.log-20260102) and it was born after the positions were last
-// saved; not if it was compressed meanwhile (nothing was read of it, so nothing
+// (app.log.1, app.log-20260102) and it was born after the former daemon had
+// surely watched; not if it was compressed meanwhile (nothing was read of it, so nothing
 // shows what it is), was moved elsewhere, or the file system knows no birth
 // times. A glob that has the rotated names too (with the compressed ones
-// excluded) finds it in any case. Without inotify, the same is true of a file
+// excluded) finds it in any case. The same is done when events were lost. Without inotify, the same is true of a file
 // created and renamed between two looks at its directory (100 ms, or more if
 // looking takes more than a tenth of the time): it is found by its birth and name.
+// One that was read and is gone, without a copy, is a GapError "vanished" too.
+//
+// All sources of the process share one inotify instance. A source that replaces
+// another one takes over the files that this one has open and that were deleted.
 //
 // A file is taken to be truncated when it is shorter than what was read of it,
 // and to be rewritten when the last KiB before the position is not what it was;
