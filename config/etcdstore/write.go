@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,8 +21,14 @@ import (
 // Limits of one write. They are those of an etcd with its default flags
 // (--max-txn-ops 128, --max-request-bytes 1.5 MiB).
 const (
-	// maxChanges leaves room for the generation, the history's new entry, and dropping old ones.
-	maxChanges = 128 - 3
+	// maxPlain is how many changes a transaction takes as it is; it leaves room for the
+	// generation, the history's new entry, and dropping old ones.
+	maxPlain = 128 - 3
+	// maxPart is how many go into each transaction within it if there are more. What is around
+	// them counts too: for 25 parts that is 25 + 3.
+	maxPart = 100
+	// maxChanges is what fits 25 parts.
+	maxChanges = 25 * maxPart
 	// maxRequest leaves room for what surrounds keys and values.
 	maxRequest = 1536<<10 - 16<<10
 )
@@ -42,7 +49,7 @@ type attempt struct {
 // applied, it looks for its entry in the history before it tries again.
 //
 // ErrUnavailable is also the error if that could not be found out in time, and then
-// ErrUnclear too. At most 125 objects and 1.5 MiB, with what was there before, can be
+// ErrUnclear too. At most 2,500 objects and 1.5 MiB, with what was there before, can be
 // written at once.
 func (s *Store) Write(ctx context.Context, changes []config.Change, o config.WriteOptions) (config.Written, error) {
 	return s.write(ctx, o, func(context.Context, *snapshot) ([]config.Change, error) { return changes, nil })
@@ -117,6 +124,22 @@ func (t *transaction) same(key string, mod int64) {
 	t.size += len(key)
 }
 
+// unchanged demands that no key of a range was written behind a revision. It stands for
+// same with each of very many keys, of which an etcd does not take so many; a key that somebody deletes
+// by hand at that moment is then written again.
+func (t *transaction) unchanged(from, end string, revision int64) {
+	t.compare = append(t.compare, clientv3.Compare(clientv3.ModRevision(from).WithRange(end), "<", revision+1))
+}
+
+// parted puts operations into transactions within the transaction, which are done with it or not at
+// all: etcd counts the operations of each (--max-txn-ops), not their sum.
+func parted(ops []clientv3.Op) (parts []clientv3.Op) {
+	for some := range slices.Chunk(ops, maxPart) {
+		parts = append(parts, clientv3.OpTxn(nil, some, nil))
+	}
+	return parts
+}
+
 // plan checks the changes and makes them a transaction, nil if there is nothing to write.
 func (s *Store) plan(snap *snapshot, changes []config.Change, o config.WriteOptions) (*attempt, *transaction, error) {
 	a := &attempt{id: rand.Text()}
@@ -177,13 +200,19 @@ func (s *Store) transaction(snap *snapshot, a *attempt, o config.WriteOptions) (
 	}
 	a.written.Revision.ID = a.generation
 	txn := &transaction{}
+	large := len(a.effective) > maxPlain
+	if large {
+		txn.unchanged(s.first(), s.end(), snap.revision)
+	}
 	txn.same(s.generationKey(), mod)
 	txn.put(s.generationKey(), strconv.AppendInt(nil, a.generation, 10))
 	e := entry{Format: valueFormat, Write: a.id, Revision: a.written.Revision, Follows: count}
 	for _, c := range a.effective {
 		key := s.objectKey(c.Kind, c.Name)
 		old := snap.values[key] // mod 0 if there is none
-		txn.same(key, old.mod)
+		if !large {
+			txn.same(key, old.mod)
+		}
 		e.Before = append(e.Before, beforeOf(c, old))
 		if c.Draft == nil {
 			txn.ops = append(txn.ops, clientv3.OpDelete(key))
@@ -201,6 +230,9 @@ func (s *Store) transaction(snap *snapshot, a *attempt, o config.WriteOptions) (
 			return nil, config.Problems{{Object: fmt.Sprintf("%s %q", c.Kind.Title(), c.Name), Message: fmt.Sprintf("is %d bytes long as it would be stored, and at most %d can be", len(value), maxValue)}}
 		}
 		txn.put(key, value)
+	}
+	if large {
+		txn.ops = parted(txn.ops)
 	}
 	value, err := e.encode()
 	if err != nil {
