@@ -28,7 +28,9 @@ func complete(k key, draft Draft, have Stored) (Draft, Problems) {
 		if !isHidden(value) {
 			return value, nil
 		}
-		if old[path] == "" {
+		if old[path] == "" && have.Err != nil {
+			missing = append(missing, one(path, "is what a listing shows in place of a secret, and what is stored cannot be read here: give the secret itself, or ask a node that can read it")...)
+		} else if old[path] == "" {
 			missing = append(missing, one(path, "is what a listing shows in place of a secret, and none is stored: give the secret itself")...)
 		}
 		kept = append(kept, path)

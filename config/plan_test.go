@@ -231,8 +231,8 @@ func TestPlanLeavesTheRest(t *testing.T) {
 		t.Errorf("warnings %v, want %s", warnings, want)
 	}
 	// A secret of what cannot be read is not kept: it may be sealed.
-	if _, _, _, err := Plan(before, []Change{draft(t, KindTarget, `{name: bad, loki: {url: "https://x", bearerToken: "(hidden)"}}`)}); err == nil {
-		t.Error("a secret that cannot be read is kept")
+	if _, _, _, err := Plan(before, []Change{draft(t, KindTarget, `{name: bad, loki: {url: "https://x", bearerToken: "(hidden)"}}`)}); err == nil || !strings.Contains(err.Error(), "cannot be read here") {
+		t.Errorf("a secret that cannot be read: %v", err)
 	}
 	// It can be mended, and deleted.
 	if _, effective, _, err := Plan(before, []Change{with(draft(t, KindTarget, `{name: bad, loki: {url: "https://x"}}`), match("8")), {Kind: KindTLSBundle, Name: "bad"}}); err != nil || len(effective) != 2 {

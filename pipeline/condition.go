@@ -27,6 +27,7 @@ func (s *Supervisor) Condition() uint64 {
 		}
 	}
 	c.note(s.store.Err() != nil, "positions", "", "")
+	c.note(s.cached() != nil, "cache", "", "")
 	s.mu.Lock()
 	c.note(!s.applied.IsZero(), "applied", "", s.event.Hash)
 	c.note(s.stopped, "stopped", "", "")

@@ -42,6 +42,25 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// That the configuration is not kept on disk shows, and changes the condition.
+func TestACacheThatCannotBeWrittenShows(t *testing.T) {
+	h := newHouse(t)
+	h.tapes["app"], h.shelves["a"] = newTape(numbered(0, 10)...), newShelf()
+	h.open()
+	if err := h.sup.Apply(simpleConfig("app", "a")); err != nil {
+		t.Fatal(err)
+	}
+	before := h.sup.Condition()
+	h.sup.cached = func() error { return errors.New("no space left on device") }
+	if got := h.reasons(); len(got) != 1 || !strings.Contains(got[0], "cannot be kept on disk") || !strings.Contains(got[0], "no space left") {
+		t.Errorf("%q", got)
+	}
+	if h.sup.Condition() == before {
+		t.Error("the condition is what it was")
+	}
+	h.stop(5 * time.Second)
+}
+
 // What a source is kept from reading shows in the status, and changes the condition by which a
 // node reports at once.
 func TestARefusedFileShows(t *testing.T) {

@@ -23,6 +23,7 @@ type Status struct {
 	Rejected []config.Rejected // objects that what runs does without
 	Away     time.Time         // since when the configuration store cannot be reached; zero: it can be
 	AwayErr  error             // why
+	CacheErr error             // why what runs is not kept for a start while the store is away, if it is not
 
 	Totals  map[string]Totals // by kind of target; all that ever ran are in it
 	Sources []SourceStatus
@@ -69,7 +70,7 @@ type TargetStatus struct {
 // Status returns what runs now.
 func (s *Supervisor) Status() Status {
 	behind := map[*target]int{}
-	st := Status{SaveErr: s.store.Err(), Saved: s.store.LastSave(), Ledger: s.Ledger(), AtRisk: s.atRisk(), Totals: s.metrics.outcomes.totals()}
+	st := Status{SaveErr: s.store.Err(), Saved: s.store.LastSave(), Ledger: s.Ledger(), AtRisk: s.atRisk(), CacheErr: s.cached(), Totals: s.metrics.outcomes.totals()}
 	now := time.Now()
 	for _, r := range s.sourceList() {
 		runs := r.runs()
@@ -154,6 +155,9 @@ func (st *Status) Reasons() []string {
 		reasons = append(reasons, "the configuration store cannot be reached since "+st.Away.UTC().Format(time.RFC3339)+", and what it held last is running: "+strings.TrimPrefix(firstLine(st.AwayErr), config.ErrUnavailable.Error()+": "))
 	} else if st.Cached {
 		reasons = append(reasons, "the configuration store cannot be reached: what it held last is running")
+	}
+	if st.CacheErr != nil {
+		reasons = append(reasons, "the configuration cannot be kept on disk, and a start would need its store: "+firstLine(st.CacheErr))
 	}
 	for _, r := range st.Rejected {
 		reasons = append(reasons, fmt.Sprintf("%s %q cannot be used: %s", r.Kind, r.Name, firstLine(errors.New(r.Reason))))

@@ -39,6 +39,8 @@ type Options struct {
 	DataDir  string // where dead letters and spools are kept; empty: nowhere
 
 	Refused func(f *os.File) error // says why no source may read an open file; nil: all may be read
+	// CacheErr says why the configuration that runs is not kept for a start without its store; nil: it is, or need not be.
+	CacheErr func() error
 }
 
 // Supervisor runs a configuration and changes it while it runs.
@@ -51,6 +53,7 @@ type Supervisor struct {
 	host    string
 	dataDir string
 	refuses func(f *os.File) error // Options.Refused
+	cached  func() error           // Options.CacheErr
 	metrics *metrics
 
 	patience time.Duration        // spoolAfter; tests have less
@@ -84,6 +87,9 @@ type Supervisor struct {
 func New(o Options) *Supervisor {
 	s := &Supervisor{log: o.Log, store: o.Store, host: o.Host, dataDir: o.DataDir, refuses: o.Refused, metrics: newMetrics(o.Registry), cfg: &config.Config{},
 		sources: map[string]*sourceRun{}, targets: map[string]*target{}, leaving: map[string]*target{}, risks: riskWatch{told: map[positions.Pair]riskTale{}}, ticked: make(chan struct{}), makeSource: newSource, makeSink: newSink}
+	if s.cached = o.CacheErr; s.cached == nil {
+		s.cached = func() error { return nil }
+	}
 	s.patience, s.missed = spoolAfter, map[string]time.Time{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	o.Registry.MustRegister(newLedgerCollector(s))

@@ -61,6 +61,7 @@ func components(st *pipeline.Status, before []config.UnhealthyComponent, now tim
 		l.add(string(r.Kind)+"/"+r.Name, r.Name, stateRejected, r.Reason, never)
 	}
 	l.failing("positions", "positions", st.SaveErr, never)
+	l.failing("configuration/cache", "configuration", st.CacheErr, never)
 	for i := range st.Sources {
 		l.failing("source/"+st.Sources[i].Name, st.Sources[i].Name, st.Sources[i].Err, never)
 		if st.Sources[i].Silent {

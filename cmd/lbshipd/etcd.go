@@ -102,5 +102,5 @@ func etcdOrigin(o *runOptions, node config.Node, log *slog.Logger) (*origin, err
 		return nil, err
 	}
 	return &origin{from: "etcd " + strings.Join(f.endpoints, ", ") + ", keys below " + f.prefix, dir: dir, watcher: store, store: store,
-		collectors: store, warnings: store.Warnings(), waits: true, close: store.Close}, nil
+		collectors: store, cacheErr: store.CacheErr, warnings: store.Warnings(), waits: true, close: store.Close}, nil
 }

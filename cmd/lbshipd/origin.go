@@ -55,7 +55,8 @@ type origin struct {
 	watcher    config.Watcher
 	store      config.Store // nil if nothing can be changed
 	collectors config.Collectors
-	warnings   []string // to be said at each start
+	cacheErr   func() error // why what it holds is not kept on disk; nil: it need not be
+	warnings   []string     // to be said at each start
 	// waits is set if a daemon without a configuration is of use: one may come.
 	waits bool
 	close func()

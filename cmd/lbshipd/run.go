@@ -162,7 +162,7 @@ func runDaemon(ctx context.Context, o *runOptions, stderr io.Writer) error {
 	}
 	d.admin = admin
 	d.sup = pipeline.New(pipeline.Options{Log: log, Store: d.store, Registry: registry, Host: host, Version: ownVersion(), Revision: ownBuild().Commit, DataDir: o.dataDir,
-		Refused: d.own.Check})
+		Refused: d.own.Check, CacheErr: d.origin.cacheErr})
 	d.reporter = collector.NewReporter(collector.Options{Pipeline: d.sup, To: d.origin.collectors, Log: log,
 		Node: collector.Node{Node: node, Version: ownVersion()}, Fleet: d.sup.Collectors})
 	admin.serve(d.handler(registry, verifier), log)

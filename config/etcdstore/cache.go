@@ -53,7 +53,6 @@ func (s *Store) keepCache(saves <-chan *snapshot) {
 		}
 		return
 	}
-	failing := false
 	var next *snapshot // to be written
 	var due <-chan time.Time
 	for open := true; open || next != nil; {
@@ -79,18 +78,27 @@ func (s *Store) keepCache(saves <-chan *snapshot) {
 		wait := cacheEvery
 		if err := s.writeCache(next); err != nil {
 			wait = cacheAgain
-			if !failing {
+			if s.CacheErr() == nil {
 				s.log.Warn("the configuration that etcd holds cannot be kept on disk; without it, a start needs etcd", "error", err)
 			}
-			failing = true
+			s.cacheErr.Store(&err)
 			if !open {
 				return
 			}
 		} else {
-			failing, next = false, nil
+			next = nil
+			s.cacheErr.Store(nil)
 		}
 		due = time.After(wait)
 	}
+}
+
+// CacheErr returns why what etcd holds now is not in the cache file; nil if it is, or soon will be.
+func (s *Store) CacheErr() error {
+	if err := s.cacheErr.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (s *Store) writeCache(snap *snapshot) error {

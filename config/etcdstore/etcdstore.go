@@ -92,7 +92,9 @@ type Store struct {
 	reports reports
 	reach   reach
 	looks   looks
-	known   atomic.Int64 // generation of what Watch makes Events of
+
+	cacheErr atomic.Pointer[error] // of the last write of the cache; nil: it was good
+	known    atomic.Int64          // generation of what Watch makes Events of
 }
 
 var (

@@ -317,6 +317,7 @@ func TestCacheIsKeptCurrent(t *testing.T) {
 	if e := r.watch(bad).next(); len(e.Config.Sources) != 3 {
 		t.Errorf("without a place for the cache: %+v", e)
 	}
+	eventually(t, "it says that there is no cache", func() bool { return bad.CacheErr() != nil })
 }
 
 // An etcd whose quota is used up says so to whoever writes, and reading, watching and starting go on.

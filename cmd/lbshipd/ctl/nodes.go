@@ -24,9 +24,26 @@ var collectorColumns = []column{
 	cell("NODE", "id"), {title: "STATUS", cell: func(t tree) string { return word(t.text("alloyStatus"), "ALLOY_") }},
 	{title: "HEALTH", cell: func(t tree) string { return health(t.text("alloyStatus"), t.text("pipelineHealth")) }},
 	{title: "LAST-SEEN", cell: lastSeen}, {title: "CONFIG", cell: func(t tree) string { return short(t.text("configHash")) }},
-	{title: "TARGETS", cell: targetsOK}, {title: "PROBLEM", cell: func(t tree) string { return t.text("pipelineError") }},
+	{title: "TARGETS", cell: targetsOK}, {title: "PROBLEM", cell: problem},
 	wide(column{title: "STORE", cell: func(t tree) string { return word(t.text("remotecfgStatus"), "REMOTECFG_") }}),
 	wide(cell("QUEUED", "exporterQueueSize")), wide(cell("VERSION", "version")), wide(cell("LABELS", "nodeLabels")),
+}
+
+// problem is what is said of the whole, else of the first of what is not as it should be.
+func problem(t tree) string {
+	if text := t.text("pipelineError"); text != "" {
+		return text
+	}
+	all, _ := t.at("unhealthyComponents").([]any)
+	if len(all) == 0 {
+		return ""
+	}
+	first, _ := all[0].(map[string]any)
+	text := tree(first).text("localId") + ": " + tree(first).text("message")
+	if more := len(all) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
 }
 
 // word writes ALLOY_ONLINE as online.

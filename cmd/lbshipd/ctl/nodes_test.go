@@ -51,6 +51,7 @@ func nodesForTest(now time.Time) []config.Collector {
 	rejecting := ok("node-3")
 	rejecting.PipelineHealth, rejecting.ConfigHash = config.HealthDegraded, "77b1"
 	rejecting.Rejected = []config.Rejected{{Kind: config.KindTarget, Name: "otlp", Reason: `unknown field "otlp"`}}
+	rejecting.UnhealthyComponents = []config.UnhealthyComponent{{LocalID: "target/otlp", State: "rejected", Message: `unknown field "otlp"`}}
 	cut := ok("node-4")
 	cut.RemotecfgStatus = config.RemotecfgDown
 	gone := ok("node-5")
