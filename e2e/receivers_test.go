@@ -74,6 +74,16 @@ func (a *arrivals) different(host string) int {
 	return len(a.count[host])
 }
 
+// doubled is how many lines of a machine came again.
+func (a *arrivals) doubled(host string) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, count := range a.count[host] {
+		n += count - 1
+	}
+	return n
+}
+
 // missingInfo is how many of the lines of info below total never came, from the
 // first on that did.
 func (a *arrivals) missingInfo(host string, total int) (n int) {

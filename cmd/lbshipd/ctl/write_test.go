@@ -3,7 +3,9 @@ package ctl
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -260,4 +262,37 @@ func TestEnableAndDisable(t *testing.T) {
 	g.fails(2, []string{"not a format"}, "disable", "format", "x")
 	g.fails(2, []string{"takes a NAME"}, "enable", "target")
 	g.fails(1, []string{`"x"`}, "enable", "target", "x")
+}
+
+// Commands that change one file at the same time lose nothing of each other: those about different
+// objects are all done, and of those about one field each is done or told to look again.
+func TestManyCommandsAtOnce(t *testing.T) {
+	g := newRig(t)
+	g.must("create", "service", "one", "--log-format", "json")
+	var work sync.WaitGroup
+	results := make([]result, 16)
+	for i := range results {
+		work.Go(func() {
+			if i%2 == 0 {
+				results[i] = g.run("create", "service", fmt.Sprintf("mine%d", i), "--log-format", "logfmt")
+			} else {
+				results[i] = g.run("update", "service", "one", "--log-format", []string{"raw", "klog", "cri"}[i%3])
+			}
+		})
+	}
+	work.Wait()
+	done := 0
+	for i, r := range results {
+		if r.code == 0 {
+			done++
+		} else if i%2 == 0 || !strings.Contains(r.err, "changed") {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+	if done < len(results)/2+1 {
+		t.Errorf("only %d were done", done)
+	}
+	if n := strings.Count(g.must("get", "services", "-o", "name"), "service/mine"); n != len(results)/2 {
+		t.Errorf("%d are stored", n)
+	}
 }
