@@ -11,7 +11,7 @@ import (
 // rescan lists the directories and takes up what is new.
 func (j *journal) rescan(first bool) {
 	now := j.now()
-	j.unborn = false
+	j.unborn, j.refused = false, nil
 	seen := map[fileKey]bool{}
 	for _, path := range j.dirs.list(now) {
 		if key, ok := j.found(path, now, first); ok {
@@ -27,6 +27,9 @@ func (j *journal) rescan(first bool) {
 		if !seen[f.key] && f.state.gone.IsZero() {
 			f.state.gone = now
 		}
+	}
+	if j.deny != nil {
+		j.deny(j.refused)
 	}
 }
 
@@ -81,6 +84,9 @@ func (j *journal) replaced(f *file, path string) bool {
 // cannotOpen tells once about a file that stays unreadable. One that is just
 // being made has no header yet.
 func (j *journal) cannotOpen(path string, now time.Time, err error) {
+	if j.refused == nil && errors.Is(err, fs.ErrPermission) {
+		j.refused = fmt.Errorf("%w: run lbshipd as root or with the group systemd-journal", err)
+	}
 	since, known := j.failing[path]
 	if !known && errors.Is(err, fs.ErrPermission) {
 		// That does not pass by itself in a moment.

@@ -30,6 +30,8 @@ type journal struct {
 	taken   uint64 // files taken up so far
 	clock   uint64 // for the least recently used
 	failing map[string]time.Time
+	refused error       // the first file of the last listing that may not be read
+	deny    func(error) // is told of it, or nil, after each listing; may be nil
 
 	heap  []*file
 	torn  bool // a file waits for an object that is being written: nothing may overtake it

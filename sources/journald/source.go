@@ -21,6 +21,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/lbshipd/lbshipd/config"
@@ -29,10 +30,11 @@ import (
 )
 
 var (
-	_ sources.Source = (*Source)(nil)
-	_ sources.Input  = (*Source)(nil)
-	_ sources.Reader = (*Reader)(nil)
-	_ sources.Lagger = (*Reader)(nil)
+	_ sources.Source   = (*Source)(nil)
+	_ sources.Troubled = (*Source)(nil)
+	_ sources.Input    = (*Source)(nil)
+	_ sources.Reader   = (*Reader)(nil)
+	_ sources.Lagger   = (*Reader)(nil)
 )
 
 const (
@@ -50,6 +52,7 @@ type Source struct {
 	origin  *record.Origin
 	files   []string // for tests: these files instead of a directory
 	surveys surveys
+	denied  atomic.Pointer[error] // see Trouble; nil: nothing
 }
 
 // New makes the source that src.Journald describes. It touches nothing.
@@ -84,6 +87,23 @@ func (s *Source) Run(ctx context.Context, found func(sources.Input)) error {
 	found(s)
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// Trouble implements sources.Troubled.
+func (s *Source) Trouble() error {
+	if err := s.denied.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// setDenied is told what a listing has found.
+func (s *Source) setDenied(err error) {
+	if err == nil {
+		s.denied.Store(nil)
+		return
+	}
+	s.denied.Store(&err)
 }
 
 // Origin implements sources.Input.
@@ -136,7 +156,7 @@ func (s *Source) Open(pos record.Position) (sources.Reader, error) {
 		from = &loc
 	}
 	j := s.journal(s.matcher)
-	j.follows = true
+	j.follows, j.deny = true, s.setDenied
 	gap, err := j.begin(from)
 	if err != nil {
 		j.close()
