@@ -152,32 +152,55 @@ func (id *identity) as(do func()) error {
 	}
 	failed := make(chan error, 1)
 	go func() {
-		// The thread is never unlocked: the runtime throws it away, and its rights with it.
 		runtime.LockOSThread()
-		err := id.become()
+		back, err := id.become()
 		if err == nil {
 			do()
+			err = back()
 		}
+		if err == nil {
+			runtime.UnlockOSThread()
+		} // else the runtime throws the thread away, and with it what it may not do any more
 		failed <- err
 	}()
 	return <-failed
 }
 
-// become gives the calling thread, and it alone, the identity for good.
-func (id *identity) become() error {
-	groups := make([]uint32, len(id.groups)+1)
-	for i, gid := range id.groups {
-		groups[i] = uint32(gid)
+// become gives the calling thread, and it alone, the identity, until back is called. The saved user
+// stays root, which is how it comes back; it counts for nothing else (credentials(7)).
+func (id *identity) become() (back func() error, err error) {
+	was, err := unix.Getgroups()
+	if err != nil {
+		return nil, fmt.Errorf("finding our groups: %w", err)
 	}
-	groups[len(id.groups)] = uint32(id.gid)
-	if _, _, e := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0); e != 0 {
-		return fmt.Errorf("taking the groups of %s: %w", id.name, e)
+	gid := unix.Getegid()
+	if err := setThread(append(slices.Clone(id.groups), id.gid), id.gid, id.uid); err != nil {
+		return nil, fmt.Errorf("taking the rights of %s: %w", id.name, err)
 	}
-	if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(id.gid), uintptr(id.gid), uintptr(id.gid)); e != 0 {
-		return fmt.Errorf("taking the group of %s: %w", id.name, e)
+	return func() error {
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); e != 0 {
+			return fmt.Errorf("becoming root again: %w", e)
+		}
+		return setThread(was, gid, 0)
+	}, nil
+}
+
+// setThread sets groups, group and user of the calling thread. The functions of package syscall
+// would set them for all threads.
+func setThread(groups []int, gid, uid int) error {
+	list := make([]uint32, len(groups)+1) // never empty, so that there is an address
+	for i, g := range groups {
+		list[i] = uint32(g)
 	}
-	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(id.uid), uintptr(id.uid), uintptr(id.uid)); e != 0 {
-		return fmt.Errorf("becoming %s: %w", id.name, e)
+	if _, _, e := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&list[0])), 0); e != 0 {
+		return e
+	}
+	const keep = ^uintptr(0)
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), keep); e != 0 {
+		return e
+	}
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), keep); e != 0 {
+		return e
 	}
 	return nil
 }
