@@ -113,6 +113,9 @@ func (o *doctorOptions) options(ctx context.Context, given *pflag.FlagSet) (*doc
 	d := doctor.Find(ctx, o.sockets())
 	run := &runOptions{}
 	flags := newRunWith(run).Flags()
+	if d.Socket == "" && o.run.dataDir != "" {
+		run.listen = "" // the daemon at the usual port may be another one
+	}
 	explicit := o.run.config != "" || len(o.run.etcd.endpoints) > 0
 	if len(d.Args) > 1 {
 		if err := flags.Parse(d.Args[1:]); err != nil {
@@ -124,7 +127,7 @@ func (o *doctorOptions) options(ctx context.Context, given *pflag.FlagSet) (*doc
 		// Another configuration than that of the daemon that was found.
 		*run = runOptions{}
 		flags = newRunWith(run).Flags()
-		d, dir = doctor.Daemon{}, ""
+		d, dir, run.listen = doctor.Daemon{}, "", ""
 		if o.socket != "" {
 			d = doctor.Find(ctx, []string{o.socket})
 		}

@@ -17,15 +17,15 @@ import (
 func stored(t *testing.T, more map[string]string) (b *bed, e *testbed.Etcd, flags []string) {
 	t.Helper()
 	b, e = newBed(t), testbed.StartEtcd(t, testbed.EtcdOptions{})
-	put(t, e, "/lbshipd/sources/app", fmt.Sprintf(`{"name":"app","file":{"paths":[%q]}}`, b.log))
-	put(t, e, "/lbshipd/targets/out", `{"name":"out","stdout":{}}`)
+	putKey(t, e, "/lbshipd/sources/app", fmt.Sprintf(`{"name":"app","file":{"paths":[%q]}}`, b.log))
+	putKey(t, e, "/lbshipd/targets/out", `{"name":"out","stdout":{}}`)
 	for key, value := range more {
-		put(t, e, key, value)
+		putKey(t, e, key, value)
 	}
 	return b, e, []string{"--etcd-endpoints", strings.Join(e.Endpoints(), ","), "--data-dir", b.data}
 }
 
-func put(t *testing.T, e *testbed.Etcd, key, value string) {
+func putKey(t *testing.T, e *testbed.Etcd, key, value string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

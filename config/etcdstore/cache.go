@@ -193,3 +193,12 @@ func ReadCache(path string) ([]config.Stored, error) {
 	sortStored(all)
 	return all, nil
 }
+
+// ListCached is List of what was in etcd when CacheFile was written last.
+func (s *Store) ListCached() ([]config.Stored, error) {
+	snap, err := s.readCache()
+	if err != nil {
+		return nil, err
+	}
+	return config.WithServices(s.objects(snap)), nil
+}

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lbshipd/lbshipd/admin"
 	"github.com/lbshipd/lbshipd/admin/client"
@@ -26,7 +29,7 @@ func (p *patient) ask(ctx context.Context) (st *admin.Status, at string, err err
 	if p.Daemon.Socket != "" {
 		endpoints = append(endpoints, "unix:"+p.Daemon.Socket)
 	}
-	if p.Listen != "" && p.Listen != "off" && p.pid > 0 {
+	if p.Listen != "" && p.Listen != "off" && (p.pid > 0 || !isRoot()) {
 		endpoints = append(endpoints, "http://"+p.Listen)
 	}
 	if len(endpoints) == 0 {
@@ -69,6 +72,8 @@ func checkDaemon(_ context.Context, p *patient, r *result) {
 	case p.pid > 0:
 		r.add(found("daemon-no-answer", p.asked, fmt.Sprintf("the process %d is there, and does not answer: %v", p.pid, p.askErr), logs,
 			run("If it hangs, this ends it and starts it anew; why it hung is in its log then.", "systemctl kill -s SIGABRT lbshipd")))
+	case !isRoot() && errors.Is(unix.Access(filepath.Join(p.DataDir, "lock"), unix.F_OK), unix.EACCES):
+		r.notMade("whether a daemon uses %s is for root to see", p.DataDir)
 	case p.unit.is():
 		r.add(found("daemon-not-running", unitName, "no daemon uses "+p.DataDir, run("Start it.", "systemctl start lbshipd"), logs))
 	default:

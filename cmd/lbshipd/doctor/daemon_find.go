@@ -37,13 +37,23 @@ func Find(ctx context.Context, sockets []string) Daemon {
 			continue
 		}
 		d := Daemon{PID: pid, Socket: path, From: fmt.Sprintf("the daemon at %s (process %d)", path, pid)}
+		if pid == 0 { // systemd holds the socket for it
+			d = fromUnit()
+			d.Socket = path
+		}
 		d.look()
 		return d
 	}
-	if u := loadUnit(unitDirs); u.is() {
-		return Daemon{Args: u.args(), Dir: "/", StateDir: "/var/lib/lbshipd", From: u.path}
+	return fromUnit()
+}
+
+// fromUnit is the daemon as its unit would start it, zero if there is none.
+func fromUnit() Daemon {
+	u := loadUnit(unitDirs)
+	if !u.is() {
+		return Daemon{}
 	}
-	return Daemon{}
+	return Daemon{Args: u.args(), Dir: "/", StateDir: "/var/lib/lbshipd", From: u.path}
 }
 
 // listener is the process behind a Unix socket, 0 if it cannot be told.

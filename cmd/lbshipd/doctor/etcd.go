@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ func (p *patient) readEtcd(ctx context.Context, r *result) {
 		return
 	}
 	o := *p.Etcd
-	o.CacheFile, o.Log, o.Dir, o.Node = "", slog.New(slog.DiscardHandler), p.Dir, p.Node
+	o.CacheFile, o.Log, o.Dir, o.Node = filepath.Join(p.DataDir, "etcd-cache"), slog.New(slog.DiscardHandler), p.Dir, p.Node
 	store, err := etcdstore.New(o)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) && !isRoot() {
@@ -45,11 +46,16 @@ func (p *patient) readEtcd(ctx context.Context, r *result) {
 		return
 	}
 	defer store.Close()
-	if p.stored, err = store.List(ctx); err != nil {
-		r.notMade("what etcd holds is not known: %v", err)
-		return
+	objects, err := store.List(ctx)
+	if err != nil {
+		away := err
+		if objects, err = store.ListCached(); err != nil {
+			r.notMade("what etcd holds is not known: %v; and it is not known what it held last: %v", away, err)
+			return
+		}
+		r.notMade("what etcd holds is not known: what it held last, as this node has kept it, is looked at instead")
 	}
-	c, bad := config.Assemble(p.stored)
+	c, bad := config.Assemble(objects)
 	for _, x := range bad {
 		r.add(p.badObject(x))
 	}

@@ -28,7 +28,6 @@ type patient struct {
 	status *admin.Status  // nil: it has not told
 	cfg    *config.Config // for this node, with what can be used of it; nil: there is none
 	given  *config.Config // the same before files were read
-	stored []config.Stored
 
 	done atomic.Pointer[patient]
 }
