@@ -16,7 +16,7 @@ import (
 )
 
 // settles is how long a rotation may take: until then a deleted file is nothing to worry about.
-const settles = time.Minute
+var settles = time.Minute
 
 // deletedFile is a log file without a name that a process has open.
 type deletedFile struct {

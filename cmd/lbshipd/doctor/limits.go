@@ -26,10 +26,13 @@ func checkLimits(ctx context.Context, p *patient, r *result) {
 		return
 	}
 	files, dirs := 0, 0
+	journals, watcher := 0, 0 // all sources of files share one instance, each journal has its own
 	for _, s := range sources {
 		if s.File == nil {
+			journals++
 			continue
 		}
+		watcher = 1
 		f, d, err := glob(ctx, s.File)
 		if err != nil {
 			r.notMade("%v", err)
@@ -40,7 +43,7 @@ func checkLimits(ctx context.Context, p *patient, r *result) {
 	if !all {
 		r.notMade("what other processes of %s have of inotify is for root to see", p.user.name)
 	}
-	p.compareInotify(r, "max_user_instances", len(sources)+spareInstances, others)
+	p.compareInotify(r, "max_user_instances", journals+watcher+spareInstances, others)
 	p.compareInotify(r, "max_user_watches", files+dirs+spareInstances, 0)
 	p.compareFiles(r, files+len(sources)*4+spareFiles)
 }
