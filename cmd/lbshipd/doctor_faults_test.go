@@ -41,6 +41,10 @@ var faults = map[string]fault{
 	"401":                 {plant: plantUnauthorized, id: "target-auth", where: `target "loki"`, mend: "Correct basicAuth", odd: "config-warning"},
 	"429 storm":           {plant: plantLimited, id: "target-rate-limited", where: `target "loki"`, mend: "ingestion_rate_mb", status: "429"},
 	"full disk":           {plant: plantFullDisk, id: "disk-full", where: "/data", mend: "du -xh --max-depth=2 "},
+	"no inodes":           {plant: plantNoInodes, id: "inodes-full", where: "/data", mend: "du -x --inodes "},
+	"read-only disk":      {plant: plantReadOnly, id: "disk-read-only", where: "/data", mend: "mount -o remount,rw "},
+	"too large a spool":   {plant: plantSpool, id: "spool-too-large", where: "/data", mend: "lbshipd get targets"},
+	"certificate ends":    {plant: plantExpiring, id: "certificate-expires", where: `tls-bundle "siem" (/`, mend: "openssl x509 -in /", odd: "config-warning"},
 	"clock two hours off": {plant: plantClock, id: "clock-off", where: `target "loki"`, mend: "timedatectl set-ntp true"},
 	"etcd down":           {plant: plantEtcdDown, id: "etcd-unreachable", where: "etcd http://", mend: "systemctl status etcd"},
 	"bad object":          {plant: plantBadObject, id: "etcd-bad-object", where: `target "bad" (key /lbshipd/targets/bad)`, mend: "lbshipd delete target bad"},
@@ -203,12 +207,18 @@ func plantLimited(t *testing.T, on bool) []string {
 	})
 }
 
+// mount puts a file system of its own below the data directory.
+func (b *bed) mount(options string) {
+	b.t.Helper()
+	if err := unix.Mount("tmpfs", b.data, "tmpfs", 0, "mode=0700,"+options); err != nil {
+		b.t.Skipf("a file system cannot be mounted here: %v", err)
+	}
+	b.t.Cleanup(func() { unix.Unmount(b.data, unix.MNT_DETACH) })
+}
+
 func plantFullDisk(t *testing.T, on bool) []string {
 	b := newBed(t)
-	if err := unix.Mount("tmpfs", b.data, "tmpfs", 0, "size=24m,mode=0700"); err != nil {
-		t.Skipf("a file system cannot be mounted here: %v", err)
-	}
-	t.Cleanup(func() { unix.Unmount(b.data, unix.MNT_DETACH) })
+	b.mount("size=24m")
 	if on {
 		f, err := os.Create(filepath.Join(b.data, "full"))
 		b.ok(err)
@@ -218,6 +228,39 @@ func plantFullDisk(t *testing.T, on bool) []string {
 		}
 	}
 	return b.config(toStdout)
+}
+
+func plantNoInodes(t *testing.T, on bool) []string {
+	b := newBed(t)
+	b.mount("size=24m,nr_inodes=20")
+	for i := 0; on; i++ {
+		if os.WriteFile(filepath.Join(b.data, strconv.Itoa(i)), nil, 0o600) != nil {
+			break
+		}
+	}
+	return b.config(toStdout)
+}
+
+func plantReadOnly(t *testing.T, on bool) []string {
+	b := newBed(t)
+	b.mount("size=24m")
+	if on {
+		b.ok(unix.Mount("", b.data, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	}
+	return b.config(toStdout)
+}
+
+func plantSpool(t *testing.T, on bool) []string {
+	b := newBed(t)
+	b.mount("size=24m")
+	return b.config(fmt.Sprintf("targets: [{name: out, stdout: {}, spool: {maxBytes: %s}}]", map[bool]string{true: "1GiB", false: "16MiB"}[on]))
+}
+
+func plantExpiring(t *testing.T, on bool) []string {
+	b := newBed(t)
+	lasts := map[bool]time.Duration{true: 20 * 24 * time.Hour, false: 60 * 24 * time.Hour}[on]
+	cert, key := testbed.NewCA(t, "ours").Issue(t, testbed.CertOptions{CommonName: "node1", Lasts: lasts}).Files(t, b.dir, "client")
+	return b.config(fmt.Sprintf("%s\ntlsBundles: [{name: siem, certFile: %q, keyFile: %q}]", toStdout, cert, key))
 }
 
 func plantClock(t *testing.T, on bool) []string {

@@ -330,3 +330,20 @@ func TestDeletedFiles(t *testing.T) {
 	want("held for a moment", reader.Process.Pid, time.Hour, "")
 	want("held", reader.Process.Pid, -time.Hour, "file-deleted-held")
 }
+
+// Whatever is in a unit, it is read without a panic, and what it says has no line breaks.
+func FuzzUnit(f *testing.F) {
+	f.Add(fmt.Sprintf(someUnit, "/nowhere"))
+	f.Add("[Service]\nExecStart=$A ${B} \\\n c\nEnvironment=A='1 2' \"B=3\nUser=\n=\n[")
+	f.Fuzz(func(t *testing.T, text string) {
+		u := unit{path: "/x", values: map[string][]string{}}
+		u.read(text)
+		for _, a := range u.args() {
+			if strings.ContainsAny(a, " \n\t") {
+				t.Errorf("argument %q", a)
+			}
+		}
+		u.hides("/home/x")
+		u.on("PrivateTmp")
+	})
+}

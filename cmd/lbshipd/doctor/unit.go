@@ -1,12 +1,13 @@
 package doctor
 
 import (
-	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/lbshipd/lbshipd/config"
 )
 
 // unitName is the daemon's unit.
@@ -26,7 +27,7 @@ func loadUnit(dirs []string) unit {
 	u := unit{values: map[string][]string{}}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, unitName)
-		if text, err := os.ReadFile(path); err == nil {
+		if text, err := readUnit(path); err == nil {
 			u.path = path
 			u.read(string(text))
 			break
@@ -48,11 +49,19 @@ func loadUnit(dirs []string) unit {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if text, err := os.ReadFile(dropIns[name]); err == nil {
+		if text, err := readUnit(dropIns[name]); err == nil {
 			u.read(string(text))
 		}
 	}
 	return u
+}
+
+// maxUnit bounds a unit's file and those of its environment, in bytes.
+const maxUnit = 1 << 20
+
+func readUnit(path string) ([]byte, error) {
+	text, _, err := config.ReadFile(path, maxUnit)
+	return text, err
 }
 
 func (u *unit) read(text string) {
@@ -166,7 +175,7 @@ func (u *unit) args() []string {
 		}
 	}
 	for _, file := range u.values["EnvironmentFile"] {
-		text, err := os.ReadFile(strings.TrimPrefix(file, "-"))
+		text, _, err := config.ReadFile(strings.TrimPrefix(file, "-"), maxUnit)
 		if err != nil {
 			continue
 		}
