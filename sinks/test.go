@@ -23,7 +23,7 @@ type Step struct {
 	// several addresses it begins with the one that it is about.
 	Message string  `json:"message"`
 	Cause   string  `json:"cause,omitempty"` // of a step that is not OK, if it is one of those below
-	Seconds float64 `json:"seconds"` // how long it took
+	Seconds float64 `json:"seconds"`         // how long it took
 }
 
 // The names of steps, in the order in which they are taken.
