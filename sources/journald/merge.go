@@ -90,6 +90,9 @@ func (j *journal) begin(from *location) (*sources.GapError, error) {
 	if from == nil {
 		return nil, nil
 	}
+	if gap := j.anew(from); gap != nil {
+		return gap, nil
+	}
 	j.from, j.began = *from, true
 	gap, err := j.verify(&j.from)
 	if err != nil {

@@ -2,6 +2,8 @@ package journald
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/lbshipd/lbshipd/sources"
 )
@@ -17,6 +19,7 @@ import (
 //   - Nothing is left of that journal: reading goes on at the next entry by time,
 //     with a GapError of reason "rewritten". If there is no such entry although
 //     the journal holds some, the position belongs to another journal: ErrStale.
+//     (But for a machine that was started anew, see anew.)
 func (j *journal) verify(from *location) (*sources.GapError, error) {
 	var low, high uint64
 	for _, f := range j.order {
@@ -42,15 +45,63 @@ func (j *journal) verify(from *location) (*sources.GapError, error) {
 	}
 	switch {
 	case high == 0:
-		return j.verifyByTime(from, "rewritten")
+		return j.verifyByTime(from, true)
 	case from.noSeqnum || from.seqnum > high:
 		from.noSeqnum = true
-		return j.verifyByTime(from, "")
+		return j.verifyByTime(from, false)
 	case low > from.seqnum+1:
 		j.last, j.hasLast = *from, true
 		j.vacuumedBehind(from, low)
 	}
 	return nil, nil
+}
+
+// anew returns what is missing if all there is was written since this machine was
+// started, and the position before: a journal in memory, behind a reboot. All of it is
+// to be read then, whatever its times are: a machine without a clock of its own starts
+// in the past, until somebody sets it. Else it returns nil.
+func (j *journal) anew(from *location) *sources.GapError {
+	running, err := runningBoot()
+	if err != nil || from.boot == running {
+		return nil
+	}
+	var first *location
+	for _, f := range j.order {
+		if f.hdr.entries == 0 {
+			continue
+		}
+		if f.hdr.seqnumID == from.seqnumID || j.use(f) != nil {
+			return nil
+		}
+		head, ok := f.entryFrom(0)
+		tail, more := f.lastEntry()
+		if !ok || !more || head.loc.boot != running || tail.boot != running {
+			return nil
+		}
+		if first == nil || head.loc.monotonic < first.monotonic {
+			first = &head.loc
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return rewritten(from, first.realtime)
+}
+
+// runningBoot is the identifier of this boot.
+func runningBoot() (id id128, err error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err == nil {
+		err = parseID(&id, strings.ReplaceAll(strings.TrimSpace(string(text)), "-", ""))
+	}
+	return id, err
+}
+
+// rewritten says that nothing is left of the journal of a position.
+func rewritten(from *location, until uint64) *sources.GapError {
+	return &sources.GapError{Reason: "rewritten", Detail: fmt.Sprintf(
+		"between %s and %s: the journal that was read is gone and another one is in its place, how much is not known",
+		microTime(from.realtime), microTime(until))}
 }
 
 // vacuumedBehind notes what is missing between a position and the oldest number
@@ -74,7 +125,7 @@ func (j *journal) vacuumedBehind(from *location, low uint64) {
 }
 
 // verifyByTime looks for the entry, or else a later one, by boot and time.
-func (j *journal) verifyByTime(from *location, reason string) (*sources.GapError, error) {
+func (j *journal) verifyByTime(from *location, gone bool) (*sources.GapError, error) {
 	any, behind, until := false, false, uint64(0)
 	for _, f := range j.order {
 		if f.hdr.entries == 0 || j.use(f) != nil {
@@ -96,14 +147,12 @@ func (j *journal) verifyByTime(from *location, reason string) (*sources.GapError
 		}
 		behind = true
 	}
-	if reason == "" || !any {
+	if !gone || !any {
 		return nil, nil
 	}
 	if !behind {
 		return nil, fmt.Errorf("journal position %s: no entry of that journal is left, and all others are older: %w",
 			from.position(), sources.ErrStale)
 	}
-	return &sources.GapError{Reason: reason, Detail: fmt.Sprintf(
-		"between %s and %s: the journal that was read is gone and another one is in its place, how much is not known",
-		microTime(from.realtime), microTime(until))}, nil
+	return rewritten(from, until), nil
 }
