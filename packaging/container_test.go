@@ -54,7 +54,7 @@ func bootImage(t *testing.T, suite string, prepare func(*container), more ...str
 	}
 	var console bytes.Buffer
 	nspawn := exec.Command("systemd-nspawn", append([]string{"--boot", "--quiet", "--register=no", "--keep-unit", "--link-journal=no",
-		"--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=lbshipd", "-D", c.root}, more...)...)
+		"--resolv-conf=off", "--timezone=off", "--console=pipe", "--machine=" + filepath.Base(dir), "--hostname=lbshipd", "-D", c.root}, more...)...)
 	nspawn.Stdout, nspawn.Stderr = &console, &console
 	nspawn.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := nspawn.Start(); err != nil {

@@ -53,6 +53,8 @@ func dataDirHint(err error) error {
 		return nil
 	case errors.Is(err, positions.ErrLocked):
 		return hintedError{err, "Stop the other one, or give this one a directory of its own with --data-dir."}
+	case errors.Is(err, unix.EROFS):
+		return hintedError{err, "The positions must be kept somewhere: on a data partition, or in memory (--data-dir /run/lbshipd), which forgets them when the machine is started anew."}
 	case errors.Is(err, fs.ErrPermission):
 		return hintedError{err, permissionHint("the data directory") + " Or choose another one with --data-dir."}
 	}

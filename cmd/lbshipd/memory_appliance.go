@@ -15,7 +15,7 @@ import (
 
 // forgetEvery is how often the program's pages are given back: seldom enough to
 // cost nothing (each page that is used again is a minor fault, some 200 in all).
-const forgetEvery = 5 * time.Second
+const forgetEvery = 2 * time.Second
 
 // mostProcs is how many processors are used at a time: each has buffers of its own.
 const mostProcs = 2
