@@ -114,6 +114,9 @@ func (a *appliance) said(t *testing.T, text string) {
 // answersItsCommands tries what an administrator types on an appliance.
 func (a *appliance) answersItsCommands(t *testing.T) {
 	t.Helper()
+	if out, err := a.try("systemd-analyze", "verify", "--man=no", "lbshipd.service"); err != nil || out != "" {
+		t.Errorf("systemd-analyze verify: %v %s", err, out)
+	}
 	a.write(t, "/etc/lbshipd/files.yaml", "sources:\n  - name: logs\n    file: {paths: [/var/log/*.log]}\n")
 	for _, c := range []struct {
 		command string
@@ -123,6 +126,7 @@ func (a *appliance) answersItsCommands(t *testing.T) {
 		{"lbshipd version", false, older + " (appliance) "},
 		{"lbshipd check " + configFile, false, "ok: 1 source, 1 target"},
 		{"lbshipd status", false, "journal"},
+		{"systemd-analyze security --offline=true --no-pager --threshold=15 /usr/lib/systemd/system/lbshipd.service", false, "exposure level"},
 		{"lbshipd check /etc/lbshipd/files.yaml", true, `files.yaml:3: source "logs": file: this build (appliance) has no file source`},
 		{"lbshipd run --etcd-endpoints 127.0.0.1:2379", true, "--etcd-endpoints: this build (appliance) has no etcd client"},
 		{"lbshipd get sources", true, "this build (appliance) has no API"},
