@@ -52,7 +52,7 @@ func TestApplianceBootsTwice(t *testing.T) {
 			}
 			for boot := 1; boot <= 2; boot++ {
 				t.Run(fmt.Sprint("boot ", boot), func(t *testing.T) {
-					a := &appliance{bootImage(t, "bookworm", func(i *container) {
+					a := &appliance{bootImage(t, applianceSuite, func(i *container) {
 						prepare(i)
 						i.journalIn(t, c.journal)
 						i.write(t, "/etc/boot-number", fmt.Sprint(boot))

@@ -22,6 +22,9 @@ const applianceFor = "LBSHIPD_APPLIANCE_FOR"
 // of its program that it has used included (VmHWM).
 const applianceMemory = 16 << 10 // KiB
 
+// applianceSuite is the Debian that its image is made of.
+const applianceSuite = "bookworm"
+
 // appliance is an image with a read-only root that runs the build for appliances.
 type appliance struct {
 	*container
@@ -99,7 +102,7 @@ func TestApplianceUnderLoad(t *testing.T) {
 	}
 	siem, prepare := applianceImage(t)
 	logs := t.TempDir()
-	c := bootImage(t, "bookworm", func(c *container) { prepare(c); c.journalIn(t, "persistent") }, "--volatile=state", "--bind="+logs+":/var/log/journal")
+	c := bootImage(t, applianceSuite, func(c *container) { prepare(c); c.journalIn(t, "persistent") }, "--volatile=state", "--bind="+logs+":/var/log/journal")
 	a := &appliance{c, siem}
 	await(t, 20*time.Second, "the first entries arrive", func() bool { return siem.Count(t) > 0 })
 	if out, err := c.try("touch", "/usr/bin/here"); err == nil || !strings.Contains(out, "Read-only") {

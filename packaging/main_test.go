@@ -59,6 +59,9 @@ func TestMain(m *testing.M) {
 
 func prepareAndRun() (code int, err error) {
 	for _, suite := range suites {
+		if os.Getenv(gate) == onlyAppliance && suite != applianceSuite {
+			continue
+		}
 		if err := bootstrap(suite); err != nil {
 			return 1, err
 		}
