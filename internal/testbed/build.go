@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -77,13 +78,19 @@ func build(module, pkg, path string) error {
 	return os.Rename(temp, path)
 }
 
-// freePorts returns ports of loopback that are free now.
+// freePorts returns ports of loopback that are free now, and that the kernel gives to nobody
+// by itself (net.ipv4.ip_local_port_range): a server that is stopped and started again
+// finds them free.
 func freePorts(n int) ([]string, error) {
+	const first, end = 10_000, 32_768
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(ports) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(end-first)))
 		if err != nil {
-			return nil, err
+			if tries > 1000 {
+				return nil, err
+			}
+			continue
 		}
 		defer l.Close() // all are held until all are known, so that they differ
 		_, port, _ := net.SplitHostPort(l.Addr().String())
