@@ -213,13 +213,17 @@ func (in *input) closed(r *reader) {
 func (r *reader) yield(b *record.Batch, s *surrender) error {
 	b.After = r.pos
 	left := s.size - r.at.offset
-	if r.over || left <= 0 && !s.vanished {
+	if r.over || left <= 0 && !s.vanished || r.at.offset == lostOffset {
 		return r.endCopy()
 	}
 	r.over = true
 	if s.vanished {
+		offset := r.at.offset
+		r.at = place{offset: lostOffset, head: emptyHash, tail: emptyHash, path: r.at.path}
+		r.pos = r.at.text()
+		b.After = r.pos
 		return &sources.GapError{Reason: "vanished", Bytes: max(0, left),
-			Detail: fmt.Sprintf("%s is gone, and what it held behind offset %d, if anything: %s", r.in.origin.Path, r.at.offset, s.why)}
+			Detail: fmt.Sprintf("%s is gone, and what it held behind offset %d, if anything: %s", r.in.origin.Path, offset, s.why)}
 	}
 	return &sources.GapError{Reason: "given_up", Bytes: left,
 		Detail: fmt.Sprintf("%s was gone, and was given up with %d bytes behind offset %d unread: %s", r.in.origin.Path, left, r.at.offset, s.why)}

@@ -2,7 +2,9 @@ package file
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -11,6 +13,10 @@ import (
 
 	"github.com/lbshipd/lbshipd/record"
 )
+
+// lostOffset is the offset of who was told that the rest of a file is lost: it is told once,
+// though its position is kept, say for a target that is away.
+const lostOffset = math.MaxInt64
 
 // newVanished makes an input of a file that went before it could be opened: each target is told
 // that it lost what was in it. known is how far any of them was.
@@ -34,6 +40,9 @@ func (d *discovery) newVanished(key, path, why string, known int64) *input {
 // in this process, may be answered for still.
 func (d *discovery) loseVanished(wanted map[string][]string, takenOver bool) (gone []*input) {
 	for key, paths := range wanted {
+		if !slices.ContainsFunc(d.known.byKey[key], func(p place) bool { return p.offset != lostOffset }) {
+			continue
+		}
 		d.src.skipped("vanished_file", 1)
 		d.src.deps.Log.Warn("a file that was being read is gone; what was written to it since is lost", "path", paths[0], "input", key)
 		if takenOver || !onDeviceOf(parent(paths[0]), key) {
@@ -41,7 +50,9 @@ func (d *discovery) loseVanished(wanted map[string][]string, takenOver bool) (go
 		}
 		known := int64(0)
 		for i := range d.known.byKey[key] {
-			known = max(known, d.known.byKey[key][i].offset)
+			if at := d.known.byKey[key][i].offset; at != lostOffset {
+				known = max(known, at)
+			}
 		}
 		in := d.newVanished(key, paths[0], "it was deleted while lbshipd did not run", known)
 		in.adopted = true

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -47,6 +48,12 @@ func TestDeletedWhileDownIsALoss(t *testing.T) {
 	if found := find("0.0:1:b1"); len(found) > 0 {
 		t.Error("a file of another device counts as lost")
 	}
+	told := place{offset: lostOffset, head: emptyHash, tail: emptyHash, path: escapePath(path)}
+	begin, end = told.text(), told.text()
+	if found := find(key); len(found) > 0 {
+		t.Error("what all were told of is an input again")
+	}
+	begin = p.text()
 	must(t, os.RemoveAll(filepath.Dir(path)))
 	if found := find(key); len(found) > 0 {
 		t.Error("a file counts as lost whose directory is not there")
@@ -98,14 +105,23 @@ func onlyGap(t *testing.T, in sources.Input, pos record.Position) *sources.GapEr
 		must(t, rd.Wait(t.Context()))
 		b := record.NewBatch()
 		err := rd.Read(b)
-		if b.Before != pos || b.After != pos || len(b.Records) > 0 {
+		if b.Before != pos || len(b.Records) > 0 {
 			t.Errorf("read %d records from %s to %s", len(b.Records), b.Before, b.After)
 		}
+		pos = b.After
 		r.take(in, b, err)
 		b.Release()
 	}
 	if len(r.gaps) != 1 || len(r.ended) != 1 {
 		t.Fatalf("gaps %v, ended %v, errors %v", r.gaps, r.ended, r.errs)
+	}
+	again, err := in.Open(pos)
+	must(t, err)
+	defer again.Close()
+	b := record.NewBatch()
+	defer b.Release()
+	if err := again.Read(b); err != io.EOF || b.After != pos {
+		t.Errorf("who was told is told %v again, at %s", err, b.After)
 	}
 	return r.gaps[0]
 }
