@@ -23,7 +23,7 @@ const (
 // hotWaiter is a waiter with a time of its own.
 type hotWaiter struct {
 	waiter
-	at int64 // Unix nanoseconds
+	at int64 // as since counts
 }
 
 // heat takes in that n bytes were read at now, and keeps the rate they come at.
@@ -35,7 +35,7 @@ func (r *reader) heat(n int64, now time.Time) {
 
 // pace returns how soon the file is to be looked at again if it is a fast one; 0 if not.
 func (r *reader) pace(now time.Time) time.Duration {
-	if now.UnixNano() < r.in.hurryUntil.Load() {
+	if since(now) < r.in.hurryUntil.Load() {
 		return hurryPace
 	}
 	if r.rate < float64(hotBytes)/pollTick.Seconds() || now.Sub(r.lastChange) > hotFor {
@@ -50,13 +50,13 @@ func (p *poller) putHot(w waiter, now time.Time) (int64, bool) {
 	if pace == 0 {
 		return 0, false
 	}
-	at := now.UnixNano() + int64(pace)
+	at := since(now) + int64(pace)
 	p.hot = append(p.hot, hotWaiter{w, at})
 	return at, true
 }
 
 // lookHot looks at the fast files that are due, and returns when the next one
-// is, in Unix ns; 0 if there is none. p.mu is held.
+// is, as since counts; 0 if there is none. p.mu is held.
 func (p *poller) lookHot(now time.Time) int64 {
 	hot := p.hot
 	p.hot = hot[:0] // what is put back lands before what is still to be read
@@ -65,7 +65,7 @@ func (p *poller) lookHot(now time.Time) int64 {
 		if !w.r.waits || w.r.turn != w.turn {
 			continue
 		}
-		if w.at > now.UnixNano() {
+		if w.at > since(now) {
 			p.hot = append(p.hot, w)
 		} else if w.r.due(now) {
 			p.wake(w.r)
@@ -93,12 +93,12 @@ func (p *poller) hurry(in *input) {
 	if len(p.hot) >= hurryMost {
 		return
 	}
-	in.hurryUntil.Store(now.Add(hurryFor).UnixNano())
+	in.hurryUntil.Store(since(now.Add(hurryFor)))
 	for i := range p.slots {
 		for _, w := range p.slots[i] {
 			if w.r.in == in && w.r.waits && w.r.turn == w.turn {
-				p.hot = append(p.hot, hotWaiter{w, now.UnixNano()}) // its other place is void once it is woken
-				p.kickBefore(now.UnixNano())
+				p.hot = append(p.hot, hotWaiter{w, since(now)}) // its other place is void once it is woken
+				p.kickBefore(since(now))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // A file is looked at the sooner the faster it is written, and no longer than it is.
@@ -97,4 +98,45 @@ func TestHurryAndCancel(t *testing.T) {
 		defer src.poller.mu.Unlock()
 		return !src.poller.running && src.poller.waiting == 0 && len(src.poller.hot) == 0
 	}, func() string { return "" })
+}
+
+// A clock that is set back keeps nobody from looking at a file, be it a fast one or not.
+func TestClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	for _, fast := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "app.log")
+		write(t, path, "1\n")
+		src := testSource(t, path, 0)
+		opened, err := testInput(t, src, path).Open("")
+		must(t, err)
+		r := opened.(*reader)
+		now := time.Now()
+		if fast {
+			r.rate, r.lastChange = 1<<20, now
+		}
+		p := &src.poller
+		p.tick, r.waits, p.waiting = tickOf(now), true, 1
+		if _, hot := p.putHot(waiter{r, r.turn}, now); hot != fast {
+			t.Fatalf("a fast file: %v", hot)
+		} else if !hot {
+			p.put(waiter{r, r.turn}, p.tick, 0)
+		}
+		p.turn(setBack(now.Add(2*pollTick), time.Hour))
+		if r.waits {
+			t.Errorf("a file that was written is not looked at any more (a fast one: %v)", fast)
+		}
+	}
+}
+
+// setBack is a moment as it looks when the clock was set back before it: the monotonic part,
+// which is in front of everything that time.Time compares, is what it was.
+func setBack(at time.Time, by time.Duration) time.Time {
+	const secondsFrom = 30 // bits of wall below its seconds, see time.Time
+	parts := (*struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&at))
+	parts.wall -= uint64(by/time.Second) << secondsFrom
+	return at
 }

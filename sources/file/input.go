@@ -44,7 +44,7 @@ type input struct {
 
 	paths map[string]bool // in the globs, that lead here; guarded by discovery's goroutine
 
-	hurryUntil atomic.Int64 // Unix ns; until then a truncation is expected
+	hurryUntil atomic.Int64 // as the poller's since counts; until then a truncation is expected
 
 	givenUp atomic.Pointer[surrender] // set once, before the file is let go
 

@@ -18,8 +18,8 @@ const pollSlots = 12
 type poller struct {
 	mu      sync.Mutex
 	slots   [pollSlots][]waiter // by tick
-	tick    int64               // the last that was handled, since the epoch
-	sleeps  int64               // until when the goroutine sleeps, in Unix ns
+	tick    int64               // the last that was handled
+	sleeps  int64               // until when the goroutine sleeps, as since counts
 	hot     []hotWaiter         // fast files, that are looked at more often
 	kick    chan struct{}       // ends that sleep
 	waiting int
@@ -45,7 +45,13 @@ func nextLook(now int64, quiet time.Duration) int64 {
 	return now - now%pollSlots + pollSlots
 }
 
-func tickOf(now time.Time) int64 { return now.UnixNano() / int64(pollTick) }
+func tickOf(now time.Time) int64 { return since(now) / int64(pollTick) }
+
+// begun is what the poller counts from, and since a time as it counts it, in nanoseconds: a clock
+// that is set back must not keep a file from being looked at until it is that late again.
+var begun = time.Now().Add(-time.Hour)
+
+func since(now time.Time) int64 { return int64(now.Sub(begun)) }
 
 // add makes the poller look after r until it wakes it or remove is called.
 func (p *poller) add(r *reader) {
@@ -57,7 +63,7 @@ func (p *poller) add(r *reader) {
 	p.waiting++
 	if !p.running {
 		p.tick = tickOf(now)
-		p.running, p.idle, p.sleeps = true, false, now.Add(pollTick).UnixNano()
+		p.running, p.idle, p.sleeps = true, false, since(now.Add(pollTick))
 		p.kick = make(chan struct{}, 1)
 		go p.run(p.kick)
 	}
@@ -69,7 +75,7 @@ func (p *poller) add(r *reader) {
 	p.kickBefore(p.put(waiter{r, r.turn}, p.tick, now.Sub(r.lastChange)) * int64(pollTick))
 }
 
-// kickBefore makes the goroutine sleep no longer than until at, in Unix ns. p.mu is held.
+// kickBefore makes the goroutine sleep no longer than until at, as since counts. p.mu is held.
 func (p *poller) kickBefore(at int64) {
 	if at >= p.sleeps {
 		return
@@ -136,7 +142,7 @@ func (p *poller) turn(now time.Time) (time.Duration, bool) {
 	hot := p.lookHot(now)
 	if p.waiting == 0 && !p.idle {
 		p.idle = true // somebody is about to wait again, or nobody ever will
-		p.sleeps = now.Add(pollSlots * pollTick).UnixNano()
+		p.sleeps = since(now.Add(pollSlots * pollTick))
 		return pollSlots * pollTick, true
 	}
 	p.idle = p.waiting == 0
@@ -158,7 +164,7 @@ func (p *poller) turn(now time.Time) (time.Duration, bool) {
 	if hot != 0 && hot < p.sleeps {
 		p.sleeps = hot
 	}
-	return time.Unix(0, p.sleeps).Sub(now), true
+	return time.Duration(p.sleeps - since(now)), true
 }
 
 // look looks at the files of one slot.
