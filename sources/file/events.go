@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,7 @@ type move struct {
 	first  string
 	missed bool   // nothing was there any more when it was looked for
 	led    *input // what was there
+	known  bool   // it was an input before
 	at     time.Time
 }
 
@@ -139,13 +141,14 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 	if d.src.globs.match(path) {
 		d.scanLink(path) // a link may lead to a directory
 		in := d.paths[path]
-		d.moves.fresh[path] = move{first: path, missed: in == nil && isGone(path), led: in, at: now}
+		known := moved && carried.known
+		d.moves.fresh[path] = move{first: path, missed: in == nil && !known && isGone(path), led: in, known: known, at: now}
 		return
 	}
 	if d.src.globs.descend(path, true) {
 		d.scanLink(path)
 	}
-	if !moved {
+	if !moved || carried.known {
 		delete(d.moves.fresh, path)
 		return
 	}
@@ -162,6 +165,9 @@ func isGone(path string) bool {
 
 func (d *discovery) vanished(path string, e *event, now time.Time) {
 	mv, ok := d.moves.fresh[path]
+	if !ok && e.mask&unix.IN_MOVED_FROM != 0 && d.left(path) {
+		mv, ok = move{first: path, known: true}, true
+	}
 	if !ok && d.slipped(path, e) {
 		mv, ok = move{first: path, missed: true}, true
 	}
@@ -176,9 +182,24 @@ func (d *discovery) vanished(path string, e *event, now time.Time) {
 		d.check(path)
 	}
 	// What is still there is not what was deleted.
-	if ok && e.mask&unix.IN_DELETE != 0 && (mv.missed || mv.led != nil && d.paths[path] == mv.led) {
+	if ok && !mv.known && e.mask&unix.IN_DELETE != 0 && (mv.missed || mv.led != nil && d.paths[path] == mv.led) {
 		d.loseUnseen(mv.first, mv.led)
 	}
+}
+
+// left reports whether the input that was at path is there no longer: it is what was renamed, if nothing
+// has appeared there since it was found.
+func (d *discovery) left(path string) bool {
+	in := d.paths[path]
+	if in == nil {
+		return false
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	sys := st.Sys().(*syscall.Stat_t)
+	return in.id != inode{sys.Dev, sys.Ino}
 }
 
 // slipped reports whether the file that was renamed away from path may never have been

@@ -96,13 +96,13 @@ func (i *instance) run(file *os.File) {
 	}
 	buf := make([]byte, 64<<10)
 	for err == nil {
-		err = conn.Read(func(fd uintptr) bool { return i.read(file, int(fd), buf) })
+		err = conn.Read(func(uintptr) bool { return i.read(file, buf) })
 	}
 }
 
 // read hands on what the kernel has; false if that is nothing. Between the kernel's queue and
 // those of the notifiers nothing is ever on its way while mu is not held.
-func (i *instance) read(file *os.File, fd int, buf []byte) bool {
+func (i *instance) read(file *os.File, buf []byte) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.file != file {
@@ -111,8 +111,13 @@ func (i *instance) read(file *os.File, fd int, buf []byte) bool {
 	if i.stalled {
 		return false
 	}
+	return i.readOnce(buf)
+}
+
+// readOnce hands on what the kernel has for one read; false if that is nothing. i.mu is held.
+func (i *instance) readOnce(buf []byte) bool {
 	now := kernelNow()
-	size, err := unix.Read(fd, buf)
+	size, err := unix.Read(i.fd, buf)
 	if err == unix.EAGAIN {
 		i.drained = now
 		return false
@@ -127,6 +132,16 @@ func (i *instance) read(file *os.File, fd int, buf []byte) bool {
 		i.drained = now // it was all that there was
 	}
 	return true
+}
+
+// drainMost bounds the reads of one drain: eight times what the kernel keeps by default.
+const drainMost = 64
+
+// drain hands on all that the kernel has. i.mu is held.
+func (i *instance) drain() {
+	buf := make([]byte, 64<<10)
+	for n := 0; n < drainMost && i.readOnce(buf); n++ {
+	}
 }
 
 // hand gives an event to those whose watch it is of. i.mu is held.

@@ -211,3 +211,27 @@ func TestManySourcesOneInstance(t *testing.T) {
 	}
 	runtime.KeepAlive(&at)
 }
+
+// Who comes later to a directory is not told of what happened there before.
+func TestLatecomersAreNotToldOfWhatWas(t *testing.T) {
+	t.Parallel()
+	var at instance
+	dir := t.TempDir()
+	a, b := join2(t, &at)
+	defer a.close()
+	defer b.close()
+	_, err := a.add(dir)
+	must(t, err)
+	at.stall(true)
+	write(t, filepath.Join(dir, "before"), "x")
+	_, err = b.add(dir)
+	must(t, err)
+	at.stall(false)
+	write(t, filepath.Join(dir, "after"), "x")
+	if all := a.await(t, "after"); len(all) != 2 || all[0].name != "before" {
+		t.Errorf("who was there first got %v", all)
+	}
+	if all := b.await(t, "after"); len(all) != 1 {
+		t.Errorf("who came later got %v", all)
+	}
+}

@@ -109,7 +109,8 @@ func (n *notifier) caughtUp() time.Time {
 	return n.at.drained
 }
 
-// add watches a directory. Two paths of one directory get the same watch.
+// add watches a directory from now on: also where others watch it, n is not told of what came
+// before, which is nothing to whoever has yet to look for the first time. Two paths of one directory get the same watch.
 func (n *notifier) add(dir string) (int32, error) {
 	n.at.mu.Lock()
 	defer n.at.mu.Unlock()
@@ -121,6 +122,9 @@ func (n *notifier) add(dir string) (int32, error) {
 	if of == nil {
 		of = map[*notifier]bool{}
 		n.at.watches[int32(watch)] = of
+	}
+	if len(of) > 0 && !of[n] {
+		n.at.drain() // what came before now is for the others alone
 	}
 	of[n] = true
 	return int32(watch), nil

@@ -94,6 +94,32 @@ func TestDeletedBeforeItCouldBeOpenedIsALoss(t *testing.T) {
 	}
 }
 
+// A file that was open before it was renamed and deleted is no loss, however late the events are looked
+// at, and whether its new name is in the globs or not.
+func TestDeletedOnceItWasOpenIsNoLoss(t *testing.T) {
+	t.Parallel()
+	for _, glob := range []string{"app.log", "app.log*"} {
+		t.Run(glob, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "app.log")
+			write(t, path, "1\n")
+			src := testSource(t, filepath.Join(filepath.Dir(path), glob), 0)
+			var found []sources.Input
+			d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+			defer d.close()
+			d.start()
+			must(t, os.Rename(path, path+".1"))
+			must(t, os.Rename(path+".1", path+".2"))
+			must(t, os.Remove(path+".2"))
+			write(t, path, "2\n")
+			catchUp(t, d)
+			if len(found) != 2 || string(readFirst(t, found[0])) != "1" || string(readFirst(t, found[1])) != "2" {
+				t.Errorf("found %d inputs, or others than the two", len(found))
+			}
+		})
+	}
+}
+
 // onlyGap reads an input that gives a gap and then ends.
 func onlyGap(t *testing.T, in sources.Input, pos record.Position) *sources.GapError {
 	t.Helper()
