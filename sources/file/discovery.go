@@ -295,6 +295,7 @@ func (d *discovery) forget() {
 		if in.hasEnded() {
 			d.holding.take(in) // there may be Readers that are not at its end
 			delete(d.inputs, id)
+			letGo(1)
 		}
 	}
 	for path, in := range d.latest {

@@ -39,6 +39,7 @@ func (d *discovery) bequeath() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.inputs = left
+	letGo(len(left))
 }
 
 // inherit makes inputs of what is wanted, is nowhere on the disk, and is still open in
