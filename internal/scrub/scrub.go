@@ -190,6 +190,8 @@ var patterns = []pattern{
 	{needs: []string{"eyj"}, re: regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?`), with: Hidden},
 	// user:password@ of a URL, up to the last @: a password may hold anything.
 	{needs: []string{"@"}, re: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2})[^\s"'<>` + "`" + `]*@`), with: "${1}" + Hidden + "@"},
+	// user:password@host:port without a scheme: a URL where an address was to be.
+	{needs: []string{"@"}, re: regexp.MustCompile(`\b([A-Za-z0-9._-]+:)[^\s"'<>(]{3,}@([A-Za-z0-9.-]+:[0-9]+\b|\[[0-9A-Fa-f:.]+\]:[0-9]+\b)`), with: "${1}" + Hidden + "@${2}"},
 	// The query of a URL.
 	{needs: []string{"?"}, re: regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*:(?:\\?/){2}[^\s"'<>?` + "`" + `]*\?)[^\s"'<>` + "`" + `]+`), with: "${1}" + Hidden},
 	// Headers: all of the value.

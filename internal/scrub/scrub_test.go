@@ -18,6 +18,8 @@ func TestWhatLooksLikeASecretIsHidden(t *testing.T) {
 		{"get https://me:pa@ss@loki.example:3100/x failed", "get https://(hidden)@loki.example:3100/x failed"},
 		{`{"url":"http:\/\/me:pass@loki"}`, `{"url":"http:\/\/(hidden)@loki"}`},
 		{"https://issuer/keys?token=abc&x=1 is down", "https://issuer/keys?(hidden) is down"},
+		{`address: "me:hunt/er22@siem.example:6514" must be host:port`, `address: "me:(hidden)@siem.example:6514" must be host:port`},
+		{"at 10:15:32 from root@node-7:22, git@example.com:a/b", "at 10:15:32 from root@node-7:22, git@example.com:a/b"},
 		{"password: hunter22", "password: (hidden)"},
 		{`"password": "hun\"ter22", "next": 1`, `"password": "(hidden)", "next": 1`},
 		{`msg="{\"password\":\"hunter22\"}" next=1`, `msg="{\"password\":\"(hidden)\"}" next=1`},

@@ -66,7 +66,8 @@ func (b *Bundle) Name() string {
 	return "lbshipd-support-" + host + "-" + b.Manifest.Created.Format("20060102T150405Z")
 }
 
-// Save writes the bundle to a file that only its owner may read: all of it or nothing.
+// Save writes the bundle to a file that only its owner may read: all of it or nothing. It takes
+// the place of a file only: root must not replace /dev/null, nor what a link points to.
 func (b *Bundle) Save(path string) error {
 	data, err := b.Archive(b.Name())
 	if err != nil {
@@ -74,6 +75,9 @@ func (b *Bundle) Save(path string) error {
 	}
 	if path, err = filepath.Abs(path); err != nil {
 		return fmt.Errorf("writing the bundle: %w", err)
+	}
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("writing the bundle: %s is there already and is no regular file (- is standard output)", path)
 	}
 	if err := wholefile.Replace(path, data, wholefile.Mine(0o600), nil); err != nil {
 		return fmt.Errorf("writing the bundle %s: %w", path, err)

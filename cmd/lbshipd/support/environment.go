@@ -28,29 +28,42 @@ func shownVariable(name, value string) string {
 // assignment is a variable of the environment with a value.
 var assignment = regexp.MustCompile(`^["']?([A-Za-z_][A-Za-z0-9_]*)=(.*)$`)
 
-// hideAssignments hides the values of variables among the words of a command line.
+// hideAssignments hides the values of variables among the words of a command line, also
+// in a word that is a command line itself (sh -c '...').
 func hideAssignments(words []string) []string {
 	out := slices.Clone(words)
 	for i, word := range out {
 		if m := assignment.FindStringSubmatch(word); m != nil {
 			out[i] = shownVariable(m[1], m[2])
+		} else if inner := strings.Fields(word); len(inner) > 1 {
+			out[i] = strings.Join(hideAssignments(inner), " ")
 		}
 	}
 	return out
 }
 
-// settingsText is a unit, a drop-in, or a file of variables, without comments, and without the
-// values of variables and credentials.
+// settingsText is a unit or a drop-in, without comments, and without the values of
+// variables and credentials.
 func settingsText(text string) string {
-	var out strings.Builder
-	joined := strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\\\n", " ")
-	for line := range strings.Lines(joined) {
+	var out, whole strings.Builder
+	for line := range strings.Lines(strings.ReplaceAll(text, "\r\n", "\n")) {
 		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' || line[0] == ';' {
+		if line != "" && (line[0] == '#' || line[0] == ';') {
+			continue // also among the lines of one setting, which goes on behind it
+		}
+		part, more := strings.CutSuffix(line, "\\")
+		whole.WriteString(part)
+		if more {
+			whole.WriteByte(' ')
 			continue
 		}
-		out.WriteString(settingsLine(line))
-		out.WriteByte('\n')
+		if whole.Len() > 0 {
+			out.WriteString(settingsLine(strings.TrimSpace(whole.String())) + "\n")
+		}
+		whole.Reset()
+	}
+	if whole.Len() > 0 {
+		out.WriteString(settingsLine(strings.TrimSpace(whole.String())) + "\n")
 	}
 	return out.String()
 }
@@ -69,19 +82,76 @@ func settingsLine(line string) string {
 		if !ok {
 			return name + "=" + scrub.Hidden
 		}
+		for i, word := range words {
+			if name == "Environment" && !assignment.MatchString(word) {
+				words[i] = scrub.Hidden // a piece of a value, if of anything
+			}
+		}
 		return name + "=" + strings.Join(hideAssignments(words), " ")
-	case assignment.MatchString(line) && name == strings.ToUpper(name): // of a file of variables
-		return shownVariable(name, value)
 	}
 	return line
 }
 
-// split takes words apart as systemd does, quotes taken off; false if a quote does not end.
+// variablesText is a file of variables, without comments and values that are not known to
+// say nothing secret. A value may go over several lines, in quotes or with \ at their ends.
+func variablesText(text string) string {
+	var out strings.Builder
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\\\n", " ")
+	for {
+		if text = strings.TrimLeft(text, " \t\n"); text == "" {
+			return out.String()
+		}
+		line, _, _ := strings.Cut(text, "\n")
+		name, value, ok := strings.Cut(line, "=")
+		end := len(line)
+		switch {
+		case line[0] == '#' || line[0] == ';':
+		case !ok:
+			out.WriteString(scrub.Hidden + "\n")
+		default:
+			value = strings.TrimLeft(value, " \t")
+			begin := len(line) - len(value)
+			if value != "" && (value[0] == '"' || value[0] == '\'') {
+				end = begin + quoted(text[begin:])
+			}
+			value = strings.TrimSpace(text[begin:end])
+			if strings.Contains(value, "\n") {
+				value = scrub.Hidden
+			}
+			out.WriteString(shownVariable(strings.TrimSpace(name), value) + "\n")
+		}
+		text = text[end:]
+	}
+}
+
+// quoted returns how long the text is that begins with a quote, to the end of the line in which
+// that ends; all of it if it does not end.
+func quoted(text string) int {
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] == '\\' && text[0] == '"':
+			i++
+		case text[i] == text[0]:
+			if n := strings.IndexByte(text[i:], '\n'); n >= 0 {
+				return i + n
+			}
+			return len(text)
+		}
+	}
+	return len(text)
+}
+
+// split takes words apart as systemd does, quotes and \ taken off; false if a quote does not end.
 func split(text string) (words []string, ok bool) {
 	var word strings.Builder
-	quote, inWord := rune(0), false
+	quote, inWord, escaped := rune(0), false, false
 	for _, r := range text {
 		switch {
+		case escaped:
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\':
+			escaped, inWord = true, true
 		case quote != 0 && r == quote:
 			quote = 0
 		case quote == 0 && (r == '"' || r == '\''):

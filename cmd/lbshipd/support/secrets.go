@@ -3,6 +3,7 @@ package support
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -171,6 +172,12 @@ func (g *gatherer) userinfo(text string) {
 // visit calls f with each single value of a YAML or JSON text, and the name of the field that
 // it is in; values of a list are in the list's field. A text that is neither is gone through line by line.
 func visit(text []byte, f func(key, value string)) {
+	// JSON first: not all of it is YAML (\ud83d\ude00, characters that YAML refuses), and YAML is slow.
+	var value any
+	if json.Unmarshal(text, &value) == nil {
+		visitJSON(value, "", f)
+		return
+	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {
 		for line := range strings.Lines(string(text)) {
@@ -178,11 +185,17 @@ func visit(text []byte, f func(key, value string)) {
 			if ok {
 				f(strings.Trim(key, `"' `), strings.Trim(strings.TrimSpace(value), `"',`))
 			}
+			for _, m := range flowField.FindAllStringSubmatch(line, -1) {
+				f(m[1], strings.Trim(m[2], `"'`))
+			}
 		}
 		return
 	}
 	visitNode(&root, "", 0, f)
 }
+
+// flowField is a field of a map that is written on one line.
+var flowField = regexp.MustCompile(`([A-Za-z_.-]+)["']?[ \t]*:[ \t]*("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,{}\[\]"']+)`)
 
 func visitNode(n *yaml.Node, key string, depth int, f func(key, value string)) {
 	if depth > 100 {
@@ -195,9 +208,29 @@ func visitNode(n *yaml.Node, key string, depth int, f func(key, value string)) {
 		}
 	case yaml.ScalarNode:
 		f(key, n.Value)
-	default: // lists and documents; an alias is visited where its anchor is
+	case yaml.AliasNode:
+		if n.Alias.Kind == yaml.ScalarNode {
+			f(key, n.Alias.Value) // it may stand in a field of another name where its anchor is
+		}
+	default: // lists and documents; an alias of more than a value is visited where its anchor is
 		for _, c := range n.Content {
 			visitNode(c, key, depth+1, f)
 		}
+	}
+}
+
+func visitJSON(value any, key string, f func(key, value string)) {
+	switch v := value.(type) {
+	case map[string]any:
+		for name, inner := range v {
+			visitJSON(inner, name, f)
+		}
+	case []any:
+		for _, inner := range v {
+			visitJSON(inner, key, f)
+		}
+	case nil:
+	default:
+		f(key, fmt.Sprint(v))
 	}
 }

@@ -72,6 +72,7 @@ func (g *gatherer) units(_ context.Context, w *writer) error {
 	if len(files) == 0 {
 		w.printf("systemd has no unit %s\n", g.o.Unit)
 	}
+	variables := map[string]bool{g.path(packagedEnv): true}
 	add(packagedEnv, "/etc/systemd/journald.conf", "/etc/systemd/journald.conf.d/*.conf", "/run/systemd/journald.conf.d/*.conf", "/usr/lib/systemd/journald.conf.d/*.conf")
 	for i := 0; i < len(files); i++ {
 		path := files[i]
@@ -83,11 +84,19 @@ func (g *gatherer) units(_ context.Context, w *writer) error {
 			w.miss(path, err)
 			continue
 		}
+		if variables[path] {
+			w.printf("== %s\n%s\n", path, variablesText(string(text)))
+			continue
+		}
 		w.printf("== %s\n%s\n", path, settingsText(string(text)))
 		// Files of variables that it names.
 		for line := range strings.Lines(string(text)) {
-			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "EnvironmentFile="); ok {
-				add(strings.TrimPrefix(strings.TrimSpace(name), "-"))
+			if name, value, _ := strings.Cut(line, "="); strings.TrimSpace(name) == "EnvironmentFile" {
+				known := len(files)
+				add(strings.TrimPrefix(strings.TrimSpace(value), "-"))
+				for _, file := range files[known:] {
+					variables[file] = true
+				}
 			}
 		}
 	}
