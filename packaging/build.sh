@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the packages: build.sh DIR [ARCH...]; DIR then holds a deb, an rpm and a
 # CycloneDX SBOM for each architecture (amd64, arm64), and SHA256SUMS.
-# The same commit gives the same bytes, wherever and whenever it is built.
+# The same commit gives the same bytes, wherever and whenever it is built: in a
+# clone, a worktree, or what git archive has made of it.
 #   VERSION            that of the packages (default: made from git describe)
 #   SOURCE_DATE_EPOCH  the time in them (default: that of the commit)
 set -euo pipefail
@@ -12,25 +13,21 @@ out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
 [ $# -gt 0 ] || set -- amd64 arm64
 cd "$(dirname "$0")/.."
-: "${GO:=go}" "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
-export SOURCE_DATE_EPOCH
-
+: "${GO:=go}"
 . packaging/version.sh
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# What lbshipd version says; a source tree without git has none of it.
-commit=$(git rev-parse HEAD 2>/dev/null || true)
-committed=$(git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null || true)
-
+# The compiler records the commit in a clone only, not in a worktree or a tarball: it
+# is told here, so that the bytes are the same.
 binary() { # ARCH FILE
-	CGO_ENABLED=0 GOARCH=$1 "$GO" build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$commit -X main.commitDate=$committed" -o "$2" ./cmd/lbshipd
+	CGO_ENABLED=0 GOARCH=$1 "$GO" build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION -X main.commit=$commit -X main.commitDate=$committed" -o "$2" ./cmd/lbshipd
 }
 own=$work/lbshipd # runs here: for the manual pages and completions
 binary "$("$GO" env GOHOSTARCH)" "$own"
 "$GO" -C packaging/nfpm build -trimpath -o "$work/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
-"$GO" build -trimpath -o "$work/sbom" ./packaging/sbom
+"$GO" build -trimpath -buildvcs=false -o "$work/sbom" ./packaging/sbom
 
 # tree lays out DIR as it is to be on the machine, but for what has owners of its own.
 tree() { # ARCH DIR
@@ -74,7 +71,7 @@ for arch in "$@"; do
 	for kind in deb rpm; do
 		(cd "$stage" && "$work/nfpm" package -f nfpm.yaml -p $kind -t "$out" >/dev/null)
 	done
-	"$work/sbom" -version "$VERSION" -time "$SOURCE_DATE_EPOCH" "$stage/tree/usr/bin/lbshipd" >"$out/lbshipd_${VERSION}_$arch.cdx.json"
+	"$work/sbom" -version "$VERSION" -commit "$commit" -date "$committed" -time "$SOURCE_DATE_EPOCH" "$stage/tree/usr/bin/lbshipd" >"$out/lbshipd_${VERSION}_$arch.cdx.json"
 done
 cd "$out"
 sha256sum -- *"$VERSION"*.deb *"$VERSION"*.rpm *"$VERSION"*.cdx.json >SHA256SUMS

@@ -12,12 +12,12 @@ out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
 [ $# -gt 0 ] || set -- amd64 arm64
 cd "$(dirname "$0")/../.."
-: "${GO:=go}" "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+: "${GO:=go}"
 . packaging/version.sh
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$GO" build -trimpath -o "$work/sbom" ./packaging/sbom
+"$GO" build -trimpath -buildvcs=false -o "$work/sbom" ./packaging/sbom
 
 # What is not on a record's way is not inlined: a megabyte less to be mapped.
 small=(-gcflags=all=-l)
@@ -31,15 +31,15 @@ for arch in "$@"; do
 	units=$root/usr/lib/systemd/system
 	mkdir -p "$root"/{usr/bin,etc/lbshipd} "$units/multi-user.target.wants"
 	# HTTP/2 is for nobody here: Loki and the admin port speak HTTP/1.1.
-	CGO_ENABLED=0 GOARCH=$arch "$GO" build -trimpath -tags appliance,nethttpomithttp2 "${small[@]}" \
-		-ldflags "-s -w -X main.version=$VERSION" -o "$root/usr/bin/lbshipd" ./cmd/lbshipd
+	CGO_ENABLED=0 GOARCH=$arch "$GO" build -trimpath -buildvcs=false -tags appliance,nethttpomithttp2 "${small[@]}" \
+		-ldflags "-s -w -X main.version=$VERSION -X main.commit=$commit -X main.commitDate=$committed" -o "$root/usr/bin/lbshipd" ./cmd/lbshipd
 	mkdir -m 700 "$root/etc/lbshipd/credentials"
 	cp packaging/appliance/lbshipd.service "$units"
 	ln -s ../lbshipd.service "$units/multi-user.target.wants/"
 	cp packaging/appliance/lbshipd.yaml "$root/etc/lbshipd"
 	chmod 644 "$units/lbshipd.service" "$root/etc/lbshipd/lbshipd.yaml"
 	tar -C "$root" --sort=name --format=ustar --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -c etc usr | gzip -9n >"$out/$name.tar.gz"
-	"$work/sbom" -version "$VERSION" -time "$SOURCE_DATE_EPOCH" "$root/usr/bin/lbshipd" >"$out/$name.cdx.json"
+	"$work/sbom" -version "$VERSION" -commit "$commit" -date "$committed" -time "$SOURCE_DATE_EPOCH" "$root/usr/bin/lbshipd" >"$out/$name.cdx.json"
 done
 cd "$out"
 sha256sum -- lbshipd-appliance_"$VERSION"_* >SHA256SUMS.appliance

@@ -68,6 +68,8 @@ type dependency struct {
 
 func main() {
 	version := flag.String("version", "", "version of the program (default: the main module's)")
+	commit := flag.String("commit", "", "commit of the sources, which the compiler has recorded nothing of")
+	committed := flag.String("date", "", "its date")
 	epoch := flag.Int64("time", 0, "time of the bill, in seconds since 1970")
 	flag.Parse()
 	if flag.NArg() != 1 {
@@ -76,6 +78,7 @@ func main() {
 	}
 	b, err := bill(flag.Arg(0), *version, time.Unix(*epoch, 0))
 	if err == nil {
+		b.from(*commit, *committed)
 		err = write(os.Stdout, b)
 	}
 	if err != nil {
@@ -132,11 +135,21 @@ func program(info *debug.BuildInfo, version string, digest [sha256.Size]byte) co
 	c.Licenses[0].License.ID = "Apache-2.0"
 	for _, s := range info.Settings {
 		switch s.Key {
-		case "GOOS", "GOARCH", "CGO_ENABLED", "-tags", "vcs.revision", "vcs.time":
+		case "GOOS", "GOARCH", "CGO_ENABLED", "-tags":
 			c.Properties = append(c.Properties, property{"golang:" + s.Key, s.Value})
 		}
 	}
 	return c
+}
+
+// from adds what the program was made from.
+func (b *bom) from(commit, date string) {
+	c := &b.Metadata.Component
+	for _, p := range []property{{"golang:vcs.revision", commit}, {"golang:vcs.time", date}} {
+		if p.Value != "" {
+			c.Properties = append(c.Properties, p)
+		}
+	}
 }
 
 func library(path, version, sum string) component {
