@@ -79,8 +79,10 @@ func (a *Alert) URL(base string) string { return base + "#" + strings.ToLower(a.
 // fresh is an expression for what was added within the last hour to a counter
 // whose series begin when they count for the first time. increase() does not see that first
 // time: it needs two samples. A daemon that was restarted within the hour begins at
-// nothing, so that all that it has counted is fresh.
+// nothing, so that all that it has counted is fresh. Where nobody scraped the node an hour ago
+// (Prometheus was down), the last figure before that counts, not all since the daemon's start.
 func fresh(counter string) string {
-	return counter + " - (" + counter + " offset 1h or 0 * " + counter + ") > 0\n" +
+	before := counter + " offset 1h or last_over_time(" + counter + "[1d] offset 1h) unless on (job, instance) process_start_time_seconds offset 1h"
+	return counter + " - (" + before + " or 0 * " + counter + ") > 0\n" +
 		"or\n" + counter + " > 0 and on (job, instance) time() - process_start_time_seconds < 3600"
 }

@@ -112,7 +112,8 @@ var nodeAlerts = []Alert{
 	{
 		Name: "LbshipdDiskFilling", Severity: Warning, For: "10m",
 		Expr: "lbshipd_data_directory_free_bytes < 256 * 1024 * 1024\n" +
-			"or\npredict_linear(lbshipd_data_directory_free_bytes[30m], 4 * 3600) < 0 and predict_linear(lbshipd_data_directory_free_bytes[6h], 4 * 3600) < 0",
+			"or\npredict_linear(lbshipd_data_directory_free_bytes[30m], 4 * 3600) < 0 and predict_linear(lbshipd_data_directory_free_bytes[6h], 4 * 3600) < 0\n" +
+			"and lbshipd_data_directory_free_bytes offset 2h", // a new node is filled for a while
 		Summary:     "The disk with lbshipd's data directory on {{ $labels.instance }} is filling up",
 		Description: "Less than 256 MiB are left, or at the pace of the last half hour and of the last six hours nothing is left within four hours.",
 		Means:       "Positions, spools and dead letters are on this disk.",

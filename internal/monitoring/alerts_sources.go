@@ -13,7 +13,9 @@ var sourceAlerts = []Alert{
 			"or\nlbshipd:source_spoke:bool1h == 0\n" +
 			"and avg_over_time(lbshipd:source_spoke:bool1h[4d]) > 0.75\n" +
 			"and lbshipd:source_spoke:bool1h offset 1d >= 0\n" +
-			"and lbshipd_source_inputs > 0",
+			// Not after the node was off or not scraped, nor while the source is not read, because none of its targets takes anything.
+			"and lbshipd_source_inputs > 0 and lbshipd_source_inputs offset 1h > 0\n" +
+			"and on (job, instance, source) min by (job, instance, source) (lbshipd_ledger_in_flight_records) == 0",
 		Summary:     "Source {{ $labels.source }} on {{ $labels.instance }} is silent",
 		Description: "Nothing for longer than its silentAfter; or, for an hour, nothing of a source that in the last four days had records in more than three quarters of all hours.",
 		Means:       "A source that usually has records has none. Without a silentAfter the alert ends by itself after a day of silence, which is then what the source is used to.",

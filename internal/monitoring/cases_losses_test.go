@@ -27,6 +27,17 @@ var lossCases = []alertCase{
 		description: "3 gaps within the last hour, for the reason vacuumed.",
 	},
 	{
+		alert: "LbshipdRecordsLost", when: "Prometheus was away an hour ago, and nothing is new since", at: "130m",
+		series: map[string]string{on("lbshipd_source_gaps_total", app+`,reason="vacuumed"`): "7x60 _x20 7x60", on("process_start_time_seconds", ""): "0x60 _x20 0x60"},
+	},
+	{
+		alert: "LbshipdRecordsLost", when: "Prometheus was away an hour ago, and there are more since", at: "130m",
+		series:      map[string]string{on("lbshipd_source_gaps_total", app+`,reason="vacuumed"`): "7x60 _x20 9x60", on("process_start_time_seconds", ""): "0x60 _x20 0x60"},
+		labels:      node("source", "app", "reason", "vacuumed"),
+		summary:     "Records of source app on n1 were gone before they could be read",
+		description: "2 gaps within the last hour, for the reason vacuumed.",
+	},
+	{
 		alert: "LbshipdRecordsLost", when: "the last gap is more than an hour ago", at: "150m",
 		series: map[string]string{on("lbshipd_source_gaps_total", app+`,reason="vacuumed"`): "_x20 7x130", on("process_start_time_seconds", ""): "0x150"},
 	},
@@ -87,7 +98,8 @@ var lossCases = []alertCase{
 	},
 	{
 		alert: "LbshipdSourceSilent", when: "a busy source falls silent", every: "10m", at: "3000m",
-		series:      map[string]string{on("lbshipd_source_read_records_total", app): "0+600x290 174000x12", on("lbshipd_source_inputs", app): "1x302"},
+		series: map[string]string{on("lbshipd_source_read_records_total", app): "0+600x290 174000x12", on("lbshipd_source_inputs", app): "1x302",
+			on("lbshipd_ledger_in_flight_records", pair): "0x302", on("lbshipd_ledger_in_flight_records", app+`,target="away"`): "0x290 5000x12"},
 		labels:      node("source", "app"),
 		summary:     "Source app on n1 is silent",
 		description: silence,
@@ -106,6 +118,18 @@ var lossCases = []alertCase{
 			on("lbshipd_source_read_records_total", `source="daily"`): "0+1x6 6x138 6+1x6 12x150", on("lbshipd_source_inputs", `source="daily"`): "1x302",
 			on("lbshipd_source_read_records_total", `source="new"`): "_x260 0+1x30 30x12", on("lbshipd_source_inputs", `source="new"`): "_x260 1x42",
 			on("lbshipd_source_read_records_total", `source="gone"`): "0+600x290 174000x12", on("lbshipd_source_inputs", `source="gone"`): "1x292 0x10",
+		},
+	},
+	{
+		alert: "LbshipdSourceSilent", when: "it is not read: its only target is away, is disabled; the node was off until just now", every: "10m", at: "3000m",
+		series: map[string]string{
+			on("lbshipd_source_read_records_total", `source="held"`): "0+600x290 174000x12", on("lbshipd_source_inputs", `source="held"`): "1x302",
+			on("lbshipd_ledger_in_flight_records", `source="held",target="loki"`): "0x290 5000x12",
+			on("lbshipd_source_read_records_total", `source="for nobody"`):        "0+600x290 174000x12", on("lbshipd_source_inputs", `source="for nobody"`): "1x302",
+			on("lbshipd_ledger_in_flight_records", `source="for nobody",target="siem"`):                "0x290",
+			`lbshipd_source_read_records_total{job="lbshipd",instance="n2",source="app"}`:              "0+600x280 _x16 0x6",
+			`lbshipd_source_inputs{job="lbshipd",instance="n2",source="app"}`:                          "1x280 _x16 1x6",
+			`lbshipd_ledger_in_flight_records{job="lbshipd",instance="n2",source="app",target="loki"}`: "0x280 _x16 0x6",
 		},
 	},
 	{

@@ -153,6 +153,10 @@ var nodeCases = []alertCase{
 		series: map[string]string{on("lbshipd_data_directory_free_bytes", ""): "60000000000x30 20000000000x10"},
 	},
 	{
+		alert: "LbshipdDiskFilling", when: "a new node is being filled with what it is to have", at: "40m",
+		series: map[string]string{on("lbshipd_data_directory_free_bytes", ""): "60000000000-1000000000x40"},
+	},
+	{
 		alert: "LbshipdDescriptorsLow", when: "nine of ten are in use", at: "15m",
 		series:      map[string]string{on("process_open_fds", ""): "900x20", on("process_max_fds", ""): "1000x20", on("lbshipd_build_info", build): "1x20"},
 		labels:      node(),
