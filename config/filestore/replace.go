@@ -28,7 +28,7 @@ func writeError(path string, err error) error {
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w: %s is on a read-only file system", config.ErrReadOnly, path)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: lbshipd may not write into the folder %s: %w", config.ErrReadOnly, folder, err)
+		return fmt.Errorf("%w: lbshipd may not write into the folder %s: %w. Edit %s itself: it is read again as soon as it is saved", config.ErrReadOnly, folder, err, path)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: %s is a mount of its own and cannot be replaced: mount its folder", config.ErrReadOnly, path)
 	}

@@ -286,7 +286,7 @@ func TestReadOnly(t *testing.T) {
 		must(t, unix.Setfsuid(65534))
 		_, err := s.Write(ctx, []config.Change{source(t, "b", "")}, root)
 		must(t, unix.Setfsuid(0))
-		if !errors.Is(err, config.ErrReadOnly) || !strings.Contains(err.Error(), "may not write into the folder") {
+		if !errors.Is(err, config.ErrReadOnly) || !strings.Contains(err.Error(), "may not write into the folder") || !strings.Contains(err.Error(), "Edit "+s.Path()+" itself") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -246,11 +246,11 @@ func (p *patient) lookAtConfig(r *result) {
 	}
 	if len(p.targets()) == 0 {
 		r.add(found("no-target", "configuration", "no target is enabled on the node "+p.Node.Name,
-			run("Add one, for instance.", "lbshipd create target loki --loki-url http://loki.example.net:3100")))
+			p.change("Add one, for instance.", "Add one.", "lbshipd create target loki --loki-url http://loki.example.net:3100")))
 	}
 	if len(p.sources()) == 0 {
 		r.add(found("no-source", "configuration", "no source is enabled on the node "+p.Node.Name,
-			run("Add one, for instance.", "lbshipd create source journal --journald-units 'ssh,ceph-*'")))
+			p.change("Add one, for instance.", "Add one.", "lbshipd create source journal --journald-units 'ssh,ceph-*'")))
 	}
 }
 

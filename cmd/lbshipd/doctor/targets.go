@@ -89,15 +89,21 @@ func (p *patient) failedStep(t *config.Target, s *sinks.Step) Finding {
 	return p.targetFinding(id, t, s.Message)
 }
 
+// change changes the configuration with a command; where that is in a file with an
+// editor: the daemon of a package may not write it.
+func (p *patient) change(say, sayInFile, command string) Remedy {
+	if p.Config != "" {
+		return Remedy{sayInFile, oneLine("editor " + quoted(p.Config))}
+	}
+	return Remedy{say, oneLine(command)}
+}
+
 // targetFinding is a finding of a target, with what mends it.
 func (p *patient) targetFinding(id string, t *config.Target, what string) Finding {
 	f := found(id, fmt.Sprintf("target %q", t.Name), what)
 	host, port := address(t, what)
 	hp := quoted(net.JoinHostPort(host, port))
-	edit := run("", "lbshipd edit target %s", quoted(t.Name))
-	if p.Config != "" {
-		edit.Run = oneLine("editor " + quoted(p.Config))
-	}
+	edit := p.change("", "", "lbshipd edit target "+quoted(t.Name))
 	correct := func(say string) Remedy { return Remedy{say, edit.Run} }
 	switch id {
 	case "target-dns":
