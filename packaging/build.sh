@@ -46,7 +46,7 @@ tree() { # ARCH DIR
 	"$own" completion bash >"$share/bash-completion/completions/lbshipd"
 	"$own" completion zsh >"$share/zsh/vendor-completions/_lbshipd"
 	"$own" completion fish >"$share/fish/vendor_completions.d/lbshipd.fish"
-	cp docs/{install,appliance,configuration,command-line,reliability,metrics,monitoring,formats,operations,troubleshooting,security,upgrade,doctor,control-plane}.md packaging/copyright "$doc"
+	cp docs/{install,appliance,configuration,command-line,reliability,metrics,monitoring,formats,operations,troubleshooting,security,upgrade,doctor,control-plane,rest,scale,design}.md packaging/copyright "$doc"
 	cp packaging/examples/*.conf docs/examples/*.yaml "$doc/examples"
 	cp packaging/lintian-overrides "$share/lintian/overrides/lbshipd"
 	cp CHANGELOG.md "$doc/changelog"

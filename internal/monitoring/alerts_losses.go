@@ -60,7 +60,7 @@ var lossAlerts = []Alert{
 		Description: "About {{ $value | humanize }} answers within the last hour.",
 		Means:       "A fault of lbshipd or of what is between it and the target: the records delivered and refused are not those that were sent.",
 		Danger:      "The figures of the ledger for this target, and perhaps the records of those answers.",
-		First:       "journalctl -u lbshipd --since -1h --priority warning",
+		First:       "journalctl -u lbshipd --since -1h --grep 'WARN|ERROR'",
 		Remedy:      "Report the fault with what `lbshipd support-bundle` collects (it takes secrets out), and with the version of the target and of any proxy in front of it.",
 	},
 }

@@ -45,7 +45,7 @@ var nodeAlerts = []Alert{
 		Means:       "The file or what etcd holds cannot be used as a whole; the log says where and why.",
 		Danger:      "Nothing that runs. Changes have no effect; and a restart with a broken file would not start.",
 		First:       "lbshipd check /etc/lbshipd/lbshipd.yaml",
-		Remedy:      "Correct the line that it names. With etcd: `journalctl -u lbshipd -n 20 --priority err` names the object; `lbshipd history` and `lbshipd rollback` take the last change back.",
+		Remedy:      "Correct the line that it names. With etcd: `journalctl -u lbshipd -n 20 --grep 'WARN|ERROR'` names the object; `lbshipd history` and `lbshipd rollback` take the last change back.",
 	},
 	{
 		Name: "LbshipdObjectRejected", Severity: Warning, For: "5m",
