@@ -197,6 +197,8 @@ func (c *Client) explain(err error) (text, hint string) {
 		return "", "Ask by a name that the daemon's certificate carries, or give the daemon a new one."
 	case errors.As(err, &noTLS), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "", "It does not speak TLS: is http:// meant?"
+	case c.socket != "" && errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("no answer within %v: ", c.o.Timeout), "It runs and hangs, or the machine is overloaded. First lbshipd support-bundle; then systemctl kill -s ABRT lbshipd has it say where, in its log, and started again."
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no answer within %v: ", c.o.Timeout), "Is it the right address, and is a firewall between? A longer time is given with --timeout."
 	}

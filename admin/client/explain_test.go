@@ -21,3 +21,15 @@ func TestSocketThatIsForOthers(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A daemon that hangs on this machine is not behind a firewall.
+func TestSocketOfADaemonThatHangs(t *testing.T) {
+	c, err := New(Options{Endpoint: "unix:/run/lbshipd/admin.sock"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.unreachable(&url.Error{Op: "Get", URL: "http://localhost/status", Err: os.ErrDeadlineExceeded})
+	if e, ok := err.(*UnreachableError); !ok || !strings.Contains(e.Hint(), "support-bundle") || strings.Contains(e.Hint(), "firewall") {
+		t.Errorf("%v", err)
+	}
+}
