@@ -12,13 +12,17 @@ import (
 // minEncoded is how long what is left of a secret in base64 must be to be looked for.
 const minEncoded = 6
 
-// Forms returns a secret as it is written in plain, in JSON, quoted, escaped for URLs, in
-// hexadecimal, and in base64, wherever in a longer text it begins.
+// Forms returns a secret as it is written in plain, in JSON, quoted, quoted in what is quoted
+// itself (an answer in JSON in a message of a log), escaped for URLs, in hexadecimal, and in
+// base64, wherever in a longer text it begins.
 func Forms(secret string) []string {
 	forms := []string{secret}
+	for _, once := range []string{unquoted(inJSON(secret)), unquoted(strconv.Quote(secret)), unquoted(strconv.QuoteToASCII(secret))} {
+		if once != secret {
+			forms = append(forms, once, unquoted(inJSON(once)), unquoted(strconv.Quote(once)))
+		}
+	}
 	for _, form := range []string{
-		unquoted(inJSON(secret)),
-		unquoted(strconv.Quote(secret)),
 		url.QueryEscape(secret),
 		url.PathEscape(secret),
 		lowerEscapes(url.QueryEscape(secret)),

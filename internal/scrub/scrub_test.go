@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,10 @@ func TestKnownSecretsAreHiddenHoweverTheyAreWritten(t *testing.T) {
 		"base64 +1":    base64.StdEncoding.EncodeToString([]byte("u" + secret + "zz")),
 		"base64 +2":    base64.StdEncoding.EncodeToString([]byte("u:" + secret + "z")),
 		"JSON":         inJSON(secret),
+		"JSON in JSON": inJSON(inJSON(secret)),
+		"in a quote":   strconv.Quote(strconv.Quote(secret)),
+		"JSON quoted":  strconv.Quote(inJSON(secret)),
+		"ASCII":        strconv.QuoteToASCII(secret),
 		"twice in one": secret + secret,
 	} {
 		out := s.Text(text)
