@@ -20,6 +20,11 @@ func Assemble(objects []Stored) (*Config, []Rejected) {
 	a.c.giveFormats(objects)
 	a.prune()
 	a.unknown(objects)
+	for _, s := range objects {
+		if s.Kind == KindTLSBundle || s.Kind == KindTarget {
+			filesIn(s.Given, func(_, file string) { a.c.named = append(a.c.named, file) })
+		}
+	}
 	return a.c, a.rejected()
 }
 

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"encoding/json"
+	"maps"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -68,10 +71,26 @@ func NewFiles(have Stored, draft Draft) []string {
 	return fields
 }
 
-// NamedFiles returns the files that the objects name, as their fields say it: what
-// they hold is for those that they are sent to, and for nobody else.
+// GivenUp returns the fields of what is stored that name a file which the draft names nowhere; a
+// nil draft deletes. Nothing keeps the file from sources then.
+func GivenUp(have Stored, draft *Draft) (fields []string) {
+	still := map[string]bool{}
+	if draft != nil {
+		filesIn(draft.Given, func(_, file string) { still[file] = true })
+	}
+	filesIn(have.Given, func(field, file string) {
+		if !still[file] {
+			fields = append(fields, field)
+		}
+	})
+	return fields
+}
+
+// NamedFiles returns the files that the objects name, as their fields say it, also the
+// objects that c was made without, since they are for other nodes or cannot be used: what
+// the files hold is for those that they are sent to, and for nobody else.
 func (c *Config) NamedFiles() []string {
-	var files []string
+	files := slices.Clone(c.named)
 	found := func(_, file string) { files = append(files, file) }
 	for i := range c.TLSBundles {
 		namedFiles("", reflect.ValueOf(&c.TLSBundles[i]).Elem(), found)
@@ -79,7 +98,27 @@ func (c *Config) NamedFiles() []string {
 	for i := range c.Targets {
 		namedFiles("", reflect.ValueOf(&c.Targets[i]).Elem(), found)
 	}
-	return files
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// filesIn finds the fields that name a file in an object as it was given, which need
+// not be one that can be used.
+func filesIn(given []byte, found func(field, file string)) {
+	var v any
+	if json.Unmarshal(given, &v) == nil {
+		filesBelow("", v, found)
+	}
+}
+
+func filesBelow(p path, v any, found func(field, file string)) {
+	fields, _ := v.(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if file, is := fields[name].(string); is && strings.HasSuffix(name, "File") && file != "" {
+			found(string(p.dot(name)), file)
+		}
+		filesBelow(p.dot(name), fields[name], found)
+	}
 }
 
 // namedFiles finds the fields of a struct that name a file: caFile, loki.basicAuth.passwordFile.

@@ -34,7 +34,8 @@ type Config struct {
 	doc      *document // where it stands in its file; nil if made in code
 	settled  bool      // has its defaults, although it was not parsed as a whole
 	warnings Problems
-	resolved bool // the files it names have been read
+	resolved bool     // the files it names have been read
+	named    []string // files that the objects name which it was assembled from
 }
 
 // Source is something that logs are read from. Exactly one of journald and

@@ -46,6 +46,10 @@ func (c *Config) ResolveWith(dir string, read ReadFunc) (*Config, error) {
 // whose TLS bundle is left out, and says why.
 func (c *Config) ResolveEach(dir string, read ReadFunc) (*Config, []Rejected) {
 	out := c.clone()
+	out.named = nil
+	for _, file := range c.NamedFiles() { // also of those that are left out below
+		out.named = append(out.named, absolute(dir, file))
+	}
 	r := resolver{checker: checker{c: out, byObject: map[path]Problems{}}, dir: dir, read: read}
 	r.all()
 	a := assembly{c: out, gone: map[key]string{}}

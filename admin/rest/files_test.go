@@ -25,7 +25,11 @@ func TestFilesAreAnAdminsToName(t *testing.T) {
 		field string // of the refusal; "": none
 	}{
 		"tune it":            {put(tuned, ""), ""},
-		"give the file up":   {put(without, ""), ""},
+		"give the file up":   {put(without, ""), "loki.bearerTokenFile"},
+		"delete it":          {request{method: "DELETE", path: "/targets/a"}, "loki.bearerTokenFile"},
+		"delete it, dry":     {request{method: "DELETE", path: "/targets/a?dryRun=true"}, "loki.bearerTokenFile"},
+		"prune it":           {post("/apply?prune=true", `{"targets":[{"name":"b","loki":{"url":"http://loki"}}]}`), "loki.bearerTokenFile"},
+		"test without it":    {post("/targets/test", without), ""},
 		"move it":            {put(moved, ""), "loki.bearerTokenFile"},
 		"move it, dry":       {put(moved, "?dryRun=true"), "loki.bearerTokenFile"},
 		"another file":       {put(shadow, ""), "loki.bearerTokenFile"},
@@ -50,7 +54,7 @@ func TestFilesAreAnAdminsToName(t *testing.T) {
 				}
 				return
 			}
-			if a.status != 403 || !strings.Contains(a.body, "only an admin may name a file") || !strings.Contains(a.body, `"field":"`+c.field+`"`) {
+			if a.status != 403 || !strings.Contains(a.body, "only an admin may ") || !strings.Contains(a.body, `"field":"`+c.field+`"`) {
 				t.Errorf("answered %d %s", a.status, a.body)
 			}
 			if len(g.store.objects) != 1 || len(g.store.revisions) != 1 {

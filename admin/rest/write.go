@@ -16,6 +16,9 @@ func (c *call) write(changes []config.Change) (config.Written, error) {
 	if err := c.mayRead(changes); err != nil {
 		return config.Written{}, err
 	}
+	if err := c.mayGiveUp(changes); err != nil {
+		return config.Written{}, err
+	}
 	c.told = true
 	written, err := store.Write(c.within(), changes, c.writeOptions())
 	c.audit.made(written.Revision)

@@ -109,6 +109,21 @@ func TestNamedFiles(t *testing.T) {
 	w.want("a")
 }
 
+// A file that an object names stays known while the object is for other nodes, cannot be used here,
+// or is not understood at all: it is kept from sources all the same.
+func TestNamedFilesOfObjectsThatAreNotUsed(t *testing.T) {
+	r := newRig(t, nil)
+	r.o.Dir = t.TempDir()
+	s := r.open()
+	r.write(s, source(t, "a", ""),
+		config.Change{Kind: config.KindTarget, Name: "theirs", Draft: draft(t, config.KindTarget, `{"name": "theirs", "nodes": ["m1"], "loki": {"url": "http://loki", "bearerTokenFile": "/etc/token"}}`)},
+		config.Change{Kind: config.KindTLSBundle, Name: "broken", Draft: draft(t, config.KindTLSBundle, `{"name": "broken", "certFile": "missing.pem", "keyFile": "node.key"}`)})
+	r.put("targets/odd", `{"name": "odd", "not": "known", "loki": {"url": "http://loki", "basicAuth": {"username": "u", "passwordFile": "/etc/pw"}}}`)
+	want := []string{"/etc/pw", "/etc/token", filepath.Join(r.o.Dir, "missing.pem"), filepath.Join(r.o.Dir, "node.key")}
+	slices.Sort(want)
+	r.watch(s).until("all files", func(e config.Event) bool { return slices.Equal(e.Config.NamedFiles(), want) })
+}
+
 // A receiver that takes nothing finds the newest, and nothing waits for it.
 func TestSlowReceiver(t *testing.T) {
 	r := newRig(t, nil)

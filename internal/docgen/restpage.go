@@ -32,8 +32,8 @@ or 201 is stored. If there was no answer, or 503, nothing is known: PUT and DELE
 - **Who may**: a viewer reads; an editor also writes sources, targets, formats and services, and tests targets; an admin also
   writes TLS bundles, rolls back and forgets collectors. On TCP a token says who asks (` + "`Authorization: Bearer ...`" + `), on the Unix
   socket the kernel. Fields of targets that name a file whose contents are sent (` + "`bearerTokenFile`, `passwordFile`" + `) are an admin's to
-  write, and of a target that has one so are the URL's host and port, ` + "`tlsBundle` and `serverName`" + `: 403 otherwise. An editor's sources may read
-  every file that the daemon may, and so its own secrets, if they are in files: see [control-plane.md](control-plane.md#roles).
+  write, and of a target that has one so are the URL's host and port, ` + "`tlsBundle` and `serverName`" + `: 403 otherwise. Nor may an editor delete
+  such a target, or leave the field out. Sources read every file that the daemon may, but its own and those that targets and TLS bundles name: see [control-plane.md](control-plane.md#roles).
 - **Secrets** are write-only. Answers have ` + "`(hidden)`" + ` in their place, and no ` + "`keyPem`" + `; ` + "`(hidden)`" + ` that is sent back, and a ` + "`keyPem`" + ` that
   is left out beside the same ` + "`certPem`" + `, mean what is stored already. Thus what GET answers can be changed and PUT back,
   but where a target sends to: with another scheme, host or port of the URL, ` + "`tlsBundle` or `serverName`" + ` its secrets must be given again.
