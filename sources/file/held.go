@@ -172,12 +172,16 @@ func (in *input) surrender(why string) error {
 	if err != nil {
 		return err
 	}
+	return in.letGo(&surrender{size: st.size, why: why})
+}
+
+func (in *input) letGo(s *surrender) error {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	in.givenUp.Store(&surrender{size: st.size, why: why}) // first: who then sees the empty file knows why
+	in.givenUp.Store(s) // first: who then sees the empty file knows why
 	return unix.Dup3(int(null.Fd()), in.fd, unix.O_CLOEXEC)
 }
 

@@ -90,7 +90,7 @@ func (in *input) Open(pos record.Position) (sources.Reader, error) {
 		return nil, fmt.Errorf("opening %s: %w: %w", in.origin.Path, err, sources.ErrStale)
 	}
 	p.path = in.path
-	if in.givenUp.Load() != nil {
+	if in.refuse() {
 		return newReader(in, p), nil // which says so
 	}
 	if in.file == nil {

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
 
 // openFile opens a file that the configuration leads to. All of the package's files are opened
@@ -20,6 +21,24 @@ func (s *source) openFile(path string) (*os.File, error) {
 		return nil, refused{err}
 	}
 	return f, nil
+}
+
+// refuse lets go of the file if it must not be read any more, and reports whether that is so. It may have
+// been opened long before somebody said that it holds a secret, or taken a secret's place under another name: it is asked
+// again when a Reader is opened, and when a Reader is to read another content than it was.
+func (in *input) refuse() bool {
+	if in.file == nil || in.src.deps.Refused == nil || in.givenUp.Load() != nil {
+		return in.givenUp.Load() != nil
+	}
+	why := in.src.deps.Refused(in.file)
+	if why == nil {
+		return false
+	}
+	in.leave(time.Now())
+	if err := in.letGo(&surrender{why: why.Error()}); err != nil { // of no size: nothing of it is lost
+		in.src.deps.Log.Error("a file that must not be read cannot be closed", "path", in.origin.Path, "error", err)
+	}
+	return true
 }
 
 // refused is a file that must not be read: as if it were not there, for who refused

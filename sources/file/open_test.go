@@ -115,6 +115,32 @@ func TestRefusedFilesAreNotReadAsBorn(t *testing.T) {
 	}
 }
 
+// What is written in place of a file's content, such as a new key over the old one, is not read if it must
+// not be any more, though the file has been open since before; nor is it after a reload.
+func TestRefusedFilesAreNotReadOnceTheyAreOpen(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "app.log"), filepath.Join(dir, "other.log")
+	write(t, path, "one\n")
+	write(t, other, "two\n")
+	r := newRig(t, filepath.Join(dir, "*.log"))
+	asked := refuseThose(r, "secret")
+	r.start()
+	r.until("both", func() bool { return r.count() >= 2 })
+	must(t, os.WriteFile(path, []byte("secret\n"), 0o600))
+	r.until("the refusal", func() bool { return asked() > 0 })
+	write(t, other, "three\n")
+	r.until("the other file", func() bool { return r.count() >= 3 })
+	r.until("that it is asked again", func() bool { return asked() >= 2 })
+	must(t, os.WriteFile(path, []byte("harmless once more\n"), 0o600))
+	r.until("what may be read", func() bool { return r.count() >= 4 })
+	for _, text := range r.texts() {
+		if strings.Contains(text, "secret") {
+			t.Errorf("%q was read", text)
+		}
+	}
+}
+
 // All of the package's files are opened where that is asked.
 func TestFilesAreOpenedInOnePlace(t *testing.T) {
 	files, err := filepath.Glob("*.go")

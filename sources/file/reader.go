@@ -268,6 +268,10 @@ func (r *reader) lose(b *record.Batch, reason string, size int64) error {
 
 // restart makes the reader go on at the beginning of a file whose content was replaced.
 func (r *reader) restart(b *record.Batch, reason string, size int64) error {
+	if r.in.refuse() {
+		r.more = true // the next Read will end
+		return nil
+	}
 	lost := max(0, r.known-r.at.offset)
 	if reason == "rewritten" {
 		lost = 0 // what was there, nobody can tell
