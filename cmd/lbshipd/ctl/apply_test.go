@@ -108,6 +108,13 @@ func TestApplyRefusesWhatIsWrong(t *testing.T) {
 	// A heading with nothing below it is no wish to delete all.
 	bare := file(t, "bare.yaml", "services: [{name: s, logFormat: json}]\nsources:\n#  - name: app\n")
 	g.fails(1, []string{bare + ": sources: is empty", "write []"}, "apply", "-f", bare, "--prune", "--dry-run")
+	// What that advises works in a file of its own, too; without --prune it would do nothing.
+	none := file(t, "none.yaml", "sources: []\n")
+	g.must("apply", "-f", none, "--prune", "--dry-run")
+	g.fails(1, []string{none + ":1: there is no object in it"}, "apply", "-f", none, "--dry-run")
+	for _, wrong := range []string{"sources: []\nsources: []\n", "sources: []\ntragets: []\n", "sources: []\n---\n5\n", "sources: {}\n"} {
+		g.fails(1, []string{"wrong.yaml:"}, "apply", "-f", file(t, "wrong.yaml", wrong), "--prune", "--dry-run")
+	}
 	g.must("apply", "-f", bare, "--dry-run")
 	g.must("apply", "-f", bare, "-f", file(t, "more.yaml", "sources: [{name: app, journald: {}}]"), "--prune", "--dry-run")
 	// What diff cannot tell is not what differs.

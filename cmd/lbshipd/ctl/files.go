@@ -27,7 +27,7 @@ func readAllFiles(paths []string, recursive, prune bool, stdin io.Reader) (body 
 	if err != nil {
 		return nil, err
 	}
-	b := bodyMaker{from: map[ref]string{}, lists: map[config.Kind][]json.RawMessage{}, bare: map[config.Kind]string{}}
+	b := bodyMaker{from: map[ref]string{}, lists: map[config.Kind][]json.RawMessage{}, bare: map[config.Kind]string{}, prune: prune}
 	var wrong []error
 	for _, path := range files {
 		if err := b.add(path, stdin); err != nil {
@@ -108,6 +108,7 @@ type bodyMaker struct {
 	from  map[ref]string // the file that an object is in
 	lists map[config.Kind][]json.RawMessage
 	bare  map[config.Kind]string // the file with a heading and nothing below it
+	prune bool
 }
 
 func (b *bodyMaker) add(path string, stdin io.Reader) error {
@@ -122,11 +123,13 @@ func (b *bodyMaker) add(path string, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	changes, err := config.DecodeAll(name, data)
-	if err != nil {
-		return err
+	listed, bare, empty := listedKinds(data)
+	var changes []config.Change
+	if !b.prune || !empty { // DecodeAll wants an object
+		if changes, err = config.DecodeAll(name, data); err != nil {
+			return err
+		}
 	}
-	listed, bare := listedKinds(data)
 	for _, kind := range bare {
 		b.bare[kind] = name
 	}
@@ -147,19 +150,26 @@ func (b *bodyMaker) add(path string, stdin io.Reader) error {
 }
 
 // listedKinds returns the kinds that data has a list of, if only an empty one:
-// which objects --prune may delete; bare are those of which it has not even that.
-func listedKinds(data []byte) (kinds, bare []config.Kind) {
+// which objects --prune may delete; bare are those of which it has not even that. empty says that
+// there are lists, and nothing in any of them nor beside them.
+func listedKinds(data []byte) (kinds, bare []config.Kind, empty bool) {
+	others := 0
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc map[string]yaml.Node
 		if err := d.Decode(&doc); err != nil {
-			return kinds, bare // DecodeAll has said what is wrong
+			// What is wrong, DecodeAll says.
+			return kinds, bare, errors.Is(err, io.EOF) && others == 0 && len(kinds) > 0
 		}
+		others += len(doc)
 		for _, kind := range config.Kinds() {
 			if list, ok := doc[kind.List()]; ok && list.Tag == "!!null" {
 				bare = append(bare, kind)
 			} else if ok {
 				kinds = append(kinds, kind)
+				if list.Kind == yaml.SequenceNode && len(list.Content) == 0 {
+					others--
+				}
 			}
 		}
 	}
