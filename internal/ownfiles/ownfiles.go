@@ -157,7 +157,7 @@ func (o *opened) below(t *tree, root inode) bool {
 
 // remains are the ends of the names under which editors, package managers and we
 // ourselves leave what a file held, beside it.
-var remains = []string{"~", ".bak", ".old", ".orig", ".save", ".tmp", ".swp", ".swo", ".swx", ".rpmsave", ".rpmorig", ".rpmnew",
+var remains = []string{"~", ".bak", ".backup", ".old", ".orig", ".save", ".tmp", ".swp", ".swo", ".swx", ".rpmsave", ".rpmorig", ".rpmnew",
 	".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-tmp", ".ucf-old", ".ucf-new", ".ucf-dist"}
 
 // isRemains reports whether the name is that of what the file at path held, or shall hold next.
@@ -173,8 +173,13 @@ func isRemains(name, path string) bool {
 	if strings.HasPrefix(rest, ".lbshipd-new-") { // internal/wholefile
 		return true
 	}
+	if len(rest) == 4 && strings.HasPrefix(rest, ".sw") || rest == ".un~" { // Vim, of several
+		return true
+	}
+	// With a number or a time behind it: .bak.2, .save.1, .~1~, Ansible's .4711.2026-11-21@08:00:00~, and a copy by hand.
+	bare := strings.TrimRight(rest, "0123456789.-_:@~T")
 	for _, end := range remains {
-		if rest == end {
+		if rest == end || bare == end || bare == "" && rest != "" {
 			return true
 		}
 	}
