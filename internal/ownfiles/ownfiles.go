@@ -24,7 +24,8 @@ type Set struct {
 	mu     sync.Mutex
 	fixed  []place
 	named  []place
-	trees  map[string]*tree // by path; looked at again after treeFor
+	trees  map[string]*tree // by path; looked at again after treeFor, as are those:
+	seen   map[string]looked
 	treeAt time.Time
 }
 
@@ -80,13 +81,35 @@ func (s *Set) Check(f *os.File) error {
 	o := opened{id: inode{st.Dev, st.Ino}, path: strings.TrimSuffix(at, " (deleted)")}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	fresh := false
 	if now := time.Now(); s.trees == nil || now.Sub(s.treeAt) >= treeFor {
-		s.trees, s.treeAt = map[string]*tree{}, now
+		s.forget(now)
+		fresh = true
 	}
+	p := s.keeper(&o)
+	if p != nil && o.byInode && !fresh {
+		// The file may have the inode of one of ours that has gone since: positions are replaced
+		// ten times a second. Of what is open now, nobody else gets it.
+		s.forget(time.Now())
+		p = s.keeper(&o)
+	}
+	if p != nil {
+		return fmt.Errorf("it is %s (%s), which lbshipd keeps to itself", p.what, p.path)
+	}
+	return nil
+}
+
+// forget has all places be looked at again.
+func (s *Set) forget(now time.Time) {
+	s.trees, s.seen, s.treeAt = map[string]*tree{}, map[string]looked{}, now
+}
+
+// keeper returns the place whose file it is, nil if there is none.
+func (s *Set) keeper(o *opened) *place {
 	for _, list := range [][]place{s.fixed, s.named} {
-		for _, p := range list {
-			if s.holds(p, &o) {
-				return fmt.Errorf("it is %s (%s), which lbshipd keeps to itself", p.what, p.path)
+		for i := range list {
+			if s.holds(list[i], o) {
+				return &list[i]
 			}
 		}
 	}
@@ -100,21 +123,23 @@ type opened struct {
 	id      inode
 	path    string  // the kernel's name for it
 	parents []inode // the directories that this leads through; nil: not looked up yet
+	byInode bool    // it was found to be ours by that, and not by its name
 }
 
 // holds reports whether the file is that of the place, or in it.
 func (s *Set) holds(p place, o *opened) bool {
-	id, dir, err := identify(p.path)
-	if err == nil && !dir && id == o.id {
+	l := s.look(p.path)
+	o.byInode = false
+	for _, name := range []string{p.path, l.real} {
+		if o.path == name || isRemains(o.path, name) || l.dir && strings.HasPrefix(o.path, name+"/") {
+			return true
+		}
+	}
+	o.byInode = true
+	if l.there && !l.dir && l.id == o.id {
 		return true
 	}
-	if o.path == p.path || isRemains(o.path, p.path) {
-		return true
-	}
-	if real, err := filepath.EvalSymlinks(p.path); err == nil && real != p.path && (o.path == real || isRemains(o.path, real)) {
-		return true
-	}
-	if !dir {
+	if !l.dir {
 		return false
 	}
 	t := s.trees[p.path]
@@ -122,7 +147,29 @@ func (s *Set) holds(p place, o *opened) bool {
 		t = walk(p.path)
 		s.trees[p.path] = t
 	}
-	return t.files[o.id] || o.below(t, id)
+	return t.files[o.id] || o.below(t, l.id)
+}
+
+// looked is what was found at a place.
+type looked struct {
+	id         inode
+	there, dir bool
+	real       string // its name without symbolic links
+}
+
+// look finds out what is at a place, once for many files: hundreds may be kept, and thousands be opened.
+func (s *Set) look(path string) looked {
+	l, ok := s.seen[path]
+	if !ok {
+		var err error
+		l.id, l.dir, err = identify(path)
+		l.there, l.real = err == nil, path
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			l.real = real
+		}
+		s.seen[path] = l
+	}
+	return l
 }
 
 func identify(path string) (id inode, dir bool, err error) {

@@ -220,6 +220,21 @@ func TestAClosedFileIsRefused(t *testing.T) {
 	}
 }
 
+// The inode of a file of ours that has gone may be a log's the next moment, which is read.
+func TestInodesAreUsedAgain(t *testing.T) {
+	for _, ours := range []string{"lib/positions", "etc/pass", "big/dead/loki/1.jsonl"} {
+		b := newBed(t)
+		log := b.link(os.Link, b.path(ours), "log/new.log")
+		if err := b.check(log); err == nil {
+			t.Errorf("%s is allowed by another name", ours)
+		}
+		b.must(os.Remove(b.path(ours)))
+		if err := b.check(log); err != nil {
+			t.Errorf("%s is gone, and a log that has its inode is refused: %v", ours, err)
+		}
+	}
+}
+
 // A link that leads in a circle, or above the directory that it is in, does not make the
 // whole machine the daemon's own.
 func TestOddLinksEnd(t *testing.T) {

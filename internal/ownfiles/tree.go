@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// treeFor is how long what was found in a directory is believed: it is for the names that
-	// do not lead through it (hard links, single files that are mounted elsewhere), and nobody but
+	// treeFor is how long what was found at a place, and in a directory, is believed: it is for the names that
+	// do not lead there (hard links, single files that are mounted elsewhere), and nobody but
 	// root makes those. A source with ten thousand files opens them at once.
 	treeFor = 100 * time.Millisecond
 	// treeDeep and treeMost bound how far a directory is looked into: whoever keeps
