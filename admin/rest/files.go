@@ -67,7 +67,7 @@ func (c *call) mayGiveUp(changes []config.Change) error {
 		for _, field := range config.GivenUp(have[change.Name], change.Draft) {
 			out = append(out, Detail{Object: change.Kind.Title() + fmt.Sprintf(" %q", change.Name), Field: field,
 				Message: fmt.Sprintf("only an admin may take away a file of the node that is kept from sources while a target names it, and %q has the role %v; "+
-					"it can be disabled instead", c.who.Name, c.who.Role)})
+					"the target can be disabled instead", c.who.Name, c.who.Role)})
 		}
 	}
 	if len(out) == 0 {
