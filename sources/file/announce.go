@@ -20,6 +20,10 @@ func (d *discovery) release(now time.Time) {
 	if d.notifier != nil && !d.notifier.handled(d.heldSince) || d.polls() && now.Sub(d.heldAt) < settleFor {
 		return
 	}
+	d.releaseAll()
+}
+
+func (d *discovery) releaseAll() {
 	if !d.inOrder {
 		slices.SortStableFunc(d.held, byAge)
 	}
@@ -27,6 +31,17 @@ func (d *discovery) release(now time.Time) {
 		d.tell(in)
 	}
 	d.held = nil
+}
+
+// last does what is left to do when Run ends: what has come and gone is in no listing, so that
+// whoever comes next, be it in this process or after a restart, has to learn of it from here.
+func (d *discovery) last() {
+	if d.notifier != nil {
+		d.notifier.drain()
+		d.handle()
+	}
+	d.releaseAll()
+	d.settle()
 }
 
 // hold keeps an input until it is announced.

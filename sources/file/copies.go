@@ -33,7 +33,7 @@ type copyFile struct {
 // is an input of its own. So is the file itself, whose inode is not.
 func (s *source) copiesOf(p *place, not inode) []copyFile {
 	path, _ := unescapePath(p.path)
-	if path == "" || p.offset == 0 {
+	if path == "" || p.offset == 0 || p.offset == lostOffset {
 		return nil // nothing shows what it was
 	}
 	entries, err := os.ReadDir(parent(path))
@@ -118,6 +118,8 @@ func (d *discovery) restoreCopies(wanted map[string][]string) (restored []*input
 	for key := range wanted {
 		places := slices.Clone(d.known.byKey[key])
 		slices.SortFunc(places, func(a, b place) int { return cmp.Compare(b.offset, a.offset) })
+		// Targets are mostly at the same one, and each costs opening all that is there.
+		places = slices.CompactFunc(places, func(a, b place) bool { return a.offset == b.offset && a.head == b.head && a.tail == b.tail })
 		for i := range places {
 			copies := d.src.copiesOf(&places[i], inode{})
 			if len(copies) == 0 {

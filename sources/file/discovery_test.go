@@ -177,6 +177,7 @@ func TestNotRegularAndUnreadable(t *testing.T) {
 	r := newRig(t, filepath.Join(dir, "*.log"))
 	src, err := newSource(&r.cfg, r.deps())
 	must(t, err)
+	src.inotify = new(instance) // what other tests do is not waited for
 	r.tune(src)
 	src.rescan = 20 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())

@@ -253,6 +253,7 @@ func TestFileThatGetsTheInodeOfOneGivenUp(t *testing.T) {
 	r := newRig(t, path)
 	src, err := newSource(&r.cfg, r.deps())
 	must(t, err)
+	src.inotify = new(instance) // what other tests do is not waited for
 	src.rescan, src.maxHeldBytes = 50*time.Millisecond, 1
 	found := make(chan sources.Input, 10)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -309,6 +310,7 @@ func TestHeldFileThatDiscoveryForgetsIsBounded(t *testing.T) {
 	r := newRig(t, path)
 	src, err := newSource(&r.cfg, r.deps())
 	must(t, err)
+	src.inotify = new(instance) // what other tests do is not waited for
 	src.maxHeldAge = time.Nanosecond
 	var in *input
 	d := newDiscovery(src, func(found sources.Input) { in = found.(*input) })

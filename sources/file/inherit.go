@@ -63,7 +63,15 @@ func (d *discovery) inherit(wanted map[string][]string) (inherited []*input) {
 }
 
 func (d *discovery) inheritOne(old *input) *input {
-	if old == nil || old.file == nil {
+	if old == nil {
+		return nil
+	}
+	if g := old.givenUp.Load(); g != nil && g.vanished {
+		in := d.newVanished(old.origin.Input, old.origin.Path, g.why, g.size)
+		in.adopted = true
+		return in
+	}
+	if old.file == nil {
 		return nil
 	}
 	fd, err := unix.FcntlInt(uintptr(old.fd), unix.F_DUPFD_CLOEXEC, 0)

@@ -130,6 +130,13 @@ func (n *notifier) add(dir string) (int32, error) {
 	return int32(watch), nil
 }
 
+// drain has all that has come until now in the queue.
+func (n *notifier) drain() {
+	n.at.mu.Lock()
+	defer n.at.mu.Unlock()
+	n.at.drain()
+}
+
 func (n *notifier) remove(watch int32) {
 	n.at.mu.Lock()
 	defer n.at.mu.Unlock()

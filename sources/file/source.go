@@ -132,6 +132,7 @@ func (s *source) Run(ctx context.Context, found func(sources.Input)) error {
 		timer.Reset(d.pause())
 		select {
 		case <-ctx.Done():
+			d.last()
 			return nil
 		case <-d.events():
 			d.handle()

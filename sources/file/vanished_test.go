@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -117,6 +118,48 @@ func TestDeletedOnceItWasOpenIsNoLoss(t *testing.T) {
 				t.Errorf("found %d inputs, or others than the two", len(found))
 			}
 		})
+	}
+}
+
+// What has come and gone when a source is replaced, and nobody has looked at yet, is told by the former
+// source, and by the one that replaces it to whoever reads.
+func TestWhatWentAtAReloadIsALoss(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	former := testSource(t, path, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	var found []sources.Input
+	former.inotify.stalled = true
+	_, err := newNotifier(former.inotify) // keeps it
+	must(t, err)
+	done := make(chan error)
+	go func() { done <- former.Run(ctx, func(in sources.Input) { found = append(found, in) }) }()
+	waitFor(t, "the directory to be watched", func() bool {
+		former.watching.mu.Lock()
+		defer former.watching.mu.Unlock()
+		return former.watching.notifier != nil
+	}, func() string { return "" })
+	write(t, path, "lost\n")
+	must(t, os.Remove(path))
+	cancel()
+	must(t, <-done)
+	if len(found) != 1 {
+		t.Fatalf("the former source has found %d files", len(found))
+	}
+	src := testSource(t, path, 0)
+	src.deps.Known = func() []sources.Stored {
+		return []sources.Stored{{Input: found[0].Origin().Input, Position: found[0].Start()}}
+	}
+	src.Inherit(former)
+	var next []sources.Input
+	d := newDiscovery(src, func(in sources.Input) { next = append(next, in) })
+	defer d.close()
+	d.start()
+	if len(next) != 1 || next[0].Origin().Input != found[0].Origin().Input {
+		t.Fatalf("the next source has found %d files, or another one", len(next))
+	}
+	if gap := onlyGap(t, next[0], next[0].Start()); gap.Reason != "vanished" {
+		t.Errorf("%+v", gap)
 	}
 }
 
