@@ -53,7 +53,12 @@ lbshipd test target sends a marked one.
 The exit code is 0 if nothing was found, 1 if there are warnings only, 2 if
 there are errors, and 3 if it could not look (wrong usage). A check that could not
 be made changes none of them; it is listed at the end, with the reason.`,
-		Args: noArgs,
+		Args: func(c *cobra.Command, args []string) error {
+			if err := noArgs(c, args); err != nil {
+				return doctorUsage(c, err)
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, _ []string) error { return runDoctor(c, o) },
 	}
 	f := c.Flags()

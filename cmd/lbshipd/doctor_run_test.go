@@ -21,7 +21,7 @@ import (
 
 // The exit code of errors that were found is not that of a command line that cannot be meant.
 func TestDoctorCommandLine(t *testing.T) {
-	for _, args := range [][]string{{"-o", "xml"}, {"--confg", "x"}, {"--timeout", "0s"}, {"--config", "x", "--etcd-endpoints", "http://127.0.0.1:1"}, {"--cluster-key-file", "x", "--config", "y"}} {
+	for _, args := range [][]string{{"junk"}, {"-o", "xml"}, {"--confg", "x"}, {"--timeout", "0s"}, {"--config", "x", "--etcd-endpoints", "http://127.0.0.1:1"}, {"--cluster-key-file", "x", "--config", "y"}} {
 		if code, out := lbshipd(append([]string{"doctor"}, args...)...); code != exitUnknown || !strings.Contains(out, "lbshipd doctor --help") {
 			t.Errorf("%v: exit code %d: %s", args, code, out)
 		}
