@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -17,6 +18,8 @@ type TestOptions struct {
 	Dir  string // the folder that relative paths are relative to
 	// NoRecord leaves out the record: nothing is stored anywhere.
 	NoRecord bool
+	// Read reads the files that the target and its bundle name; nil: config.ReadFile.
+	Read func(path string, limit int64) ([]byte, fs.FileMode, error)
 }
 
 // TestTarget tests a target that is valid and has its defaults, enabled or not,
@@ -30,7 +33,7 @@ func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle,
 	if name := t.BundleName(); name != "" && bundle == nil {
 		return fails("there is no TLS bundle %q", name)
 	}
-	t, bundle, err := withFiles(t, bundle, o.Dir)
+	t, bundle, err := withFiles(t, bundle, &o)
 	if err != nil {
 		return fails("%v", err)
 	}
@@ -55,12 +58,16 @@ func TestTarget(ctx context.Context, t *config.Target, bundle *config.TLSBundle,
 }
 
 // withFiles reads the files that a target and its bundle name.
-func withFiles(t *config.Target, bundle *config.TLSBundle, dir string) (*config.Target, *config.TLSBundle, error) {
+func withFiles(t *config.Target, bundle *config.TLSBundle, o *TestOptions) (*config.Target, *config.TLSBundle, error) {
 	cfg := &config.Config{Targets: []config.Target{*t}}
 	if bundle != nil {
 		cfg.TLSBundles = []config.TLSBundle{*bundle}
 	}
-	cfg, rejected := cfg.ResolveEach(dir, config.ReadFile)
+	read := o.Read
+	if read == nil {
+		read = config.ReadFile
+	}
+	cfg, rejected := cfg.ResolveEach(o.Dir, read)
 	if len(rejected) > 0 {
 		r := &rejected[0]
 		return nil, nil, fmt.Errorf("%s %q cannot be used: %s", r.Kind, r.Name, r.Reason)

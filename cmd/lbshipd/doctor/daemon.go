@@ -74,6 +74,13 @@ func checkDaemon(_ context.Context, p *patient, r *result) {
 			run("If it hangs, this ends it and starts it anew; why it hung is in its log then.", "systemctl kill -s SIGABRT lbshipd")))
 	case !isRoot() && errors.Is(unix.Access(filepath.Join(p.DataDir, "lock"), unix.F_OK), unix.EACCES):
 		r.notMade("whether a daemon uses %s is for root to see", p.DataDir)
+	case p.unit.masked != "":
+		unmask := "systemctl unmask lbshipd"
+		if strings.HasPrefix(p.unit.masked, "/run/") {
+			unmask = "systemctl unmask --runtime lbshipd"
+		}
+		r.add(found("daemon-not-running", unitName, fmt.Sprintf("no daemon uses %s, and systemd will not start one: the unit is masked by %s", p.DataDir, p.unit.masked),
+			run("Let it be started again, and start it.", "%s && systemctl start lbshipd", unmask), logs))
 	case p.unit.is():
 		r.add(found("daemon-not-running", unitName, "no daemon uses "+p.DataDir, run("Start it.", "systemctl start lbshipd"), logs))
 	default:
@@ -100,7 +107,7 @@ func (p *patient) lookAtStatus(r *result, st *admin.Status) {
 	}
 	for _, x := range st.Config.Rejected {
 		f := rejected(x)
-		f.Mend = []Remedy{run("Correct it.", "lbshipd edit %s %s", x.Kind, quoted(x.Name))}
+		f.Mend = []Remedy{p.edit("Correct it.", x.Kind, x.Name)}
 		if p.cfg != nil && p.rejectedHere(x) {
 			continue
 		}

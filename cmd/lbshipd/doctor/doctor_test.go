@@ -187,6 +187,12 @@ func TestUnit(t *testing.T) {
 	if by, hidden := u.hides("/home/app/x.log"); hidden {
 		t.Error(by)
 	}
+	if err := os.Symlink(os.DevNull, filepath.Join(etc, unitName)); err != nil {
+		t.Fatal(err)
+	}
+	if u := loadUnit(dirs); !u.is() || u.masked != filepath.Join(etc, unitName) || u.last("User") == "" {
+		t.Errorf("masked: %+v", u)
+	}
 	if u := loadUnit([]string{t.TempDir()}); u.is() || u.args() != nil {
 		t.Errorf("%+v", u)
 	}

@@ -131,7 +131,7 @@ func (p *patient) noFiles(r *result, s *config.Source) {
 	}
 	base, _ := doublestar.SplitPattern(s.File.Paths[0])
 	r.add(found("file-none", fmt.Sprintf("source %q", s.Name), "no file is at "+strings.Join(s.File.Paths, ", "),
-		run("See what is there.", "ls -l %s", quoted(base)), p.change("Correct the path, if it is wrong.", "Correct the path, if it is wrong.", "lbshipd edit source "+quoted(s.Name))))
+		run("See what is there.", "ls -l %s", quoted(base)), p.edit("Correct the path, if it is wrong.", config.KindSource, s.Name)))
 }
 
 // hidden reports what of the unit keeps a path from the daemon.

@@ -124,7 +124,7 @@ func (p *patient) use(c *config.Config) []config.Rejected {
 }
 
 // credentials is where systemd puts the unit's credentials while it runs, and where they come from.
-const (
+var (
 	credentialsDir  = "/run/credentials/" + unitName + "/key_"
 	credentialsFrom = "/etc/lbshipd/credentials/"
 )
@@ -246,12 +246,20 @@ func (p *patient) lookAtConfig(r *result) {
 	}
 	if len(p.targets()) == 0 {
 		r.add(found("no-target", "configuration", "no target is enabled on the node "+p.Node.Name,
-			p.change("Add one, for instance.", "Add one.", "lbshipd create target loki --loki-url http://loki.example.net:3100")))
+			p.create("targets: [{name: loki, loki: {url: http://loki.example.net:3100}}]", "lbshipd create target loki --loki-url http://loki.example.net:3100")))
 	}
 	if len(p.sources()) == 0 {
 		r.add(found("no-source", "configuration", "no source is enabled on the node "+p.Node.Name,
-			p.change("Add one, for instance.", "Add one.", "lbshipd create source journal --journald-units 'ssh,ceph-*'")))
+			p.create(`sources: [{name: journal, journald: {units: [ssh, "ceph-*"]}}]`, "lbshipd create source journal --journald-units 'ssh,ceph-*'")))
 	}
+}
+
+// create is how an object is made: see edit.
+func (p *patient) create(lines, command string) Remedy {
+	if p.Config != "" {
+		return run("Add one, for instance: "+lines, "editor %s", quoted(p.Config))
+	}
+	return run("Add one, for instance.", "%s", command)
 }
 
 // targets are those that are enabled.

@@ -94,6 +94,18 @@ func (p *patient) lookAtNamed(r *result, path string, secret bool) {
 	if secret && info != nil && info.Mode()&0o004 != 0 {
 		r.add(exposed(path, info.Mode()))
 	}
+	if name, ok := strings.CutPrefix(path, credentialsDir); ok {
+		exposedCredential(r, credentialsFrom+name)
+	}
+}
+
+// exposedCredential looks at what a credential is made of. What it is handed over as is for the daemon alone.
+func exposedCredential(r *result, from string) {
+	info, err := os.Stat(from)
+	dir, errDir := os.Stat(filepath.Dir(from))
+	if err == nil && errDir == nil && info.Mode()&0o004 != 0 && dir.Mode()&0o001 != 0 {
+		r.add(exposed(from, info.Mode()))
+	}
 }
 
 // lookAtCredential looks at a file that systemd hands to the daemon, while it does not run.
@@ -106,7 +118,10 @@ func (p *patient) lookAtCredential(r *result, path, name string) {
 	case err != nil:
 		r.notMade("whether there is a credential %s: run doctor as root", from)
 	case p.pid > 0:
+		exposedCredential(r, from)
 		r.add(found("named-file-missing", path, "the credential was added after the daemon was started", run("Have it handed over.", "systemctl restart lbshipd")))
+	default:
+		exposedCredential(r, from)
 	}
 }
 
@@ -153,6 +168,9 @@ func checkDataDir(_ context.Context, p *patient, r *result) {
 		r.add(found("data-dir-unwritable", dir, fmt.Sprintf("the user %s may not write to it: %v", p.user.name, denied.err),
 			run("Give it to the daemon.", "chown -R %s %s && chmod 0700 %s", owner, quoted(dir), quoted(dir))))
 	}
+	if denied == nil && err == nil {
+		p.lookIntoDataDir(r, dir, owner)
+	}
 	if st.Mode&0o005 != 0 {
 		r.add(found("data-dir-exposed", dir, fmt.Sprintf("everybody on this machine may look into it (mode %04o)", st.Mode&0o7777),
 			run("Take the permission away.", "chmod 0700 %s", quoted(dir))))
@@ -160,6 +178,50 @@ func checkDataDir(_ context.Context, p *patient, r *result) {
 	if pid := holder(filepath.Join(dir, "lock")); pid > 0 && p.status != nil && p.Daemon.PID > 0 && pid != p.Daemon.PID {
 		r.add(found("data-dir-locked", dir, fmt.Sprintf("the process %d uses it, and another daemon (process %d) has answered", pid, p.Daemon.PID),
 			run("See who that is.", "ps -fp %d", pid), say("Stop one of the two, or give each a directory of its own with --data-dir.")))
+	}
+}
+
+// ownFiles are those that the daemon has in its data directory; whatever else is there is not its own.
+var ownFiles = []string{"lock", "positions", "positions.previous", "history", "etcd-cache", "spool", "dead-letters"}
+
+// maxOwn is how many of them are looked at.
+const maxOwn = 5000
+
+// lookIntoDataDir looks for files that the daemon cannot open, though the directory is its own: those of a
+// backup that root has put back, or of a daemon that root has run.
+func (p *patient) lookIntoDataDir(r *result, dir, owner string) {
+	var denied *denial
+	n := 0
+	err := p.user.as(func() {
+		for _, name := range ownFiles {
+			filepath.WalkDir(filepath.Join(dir, name), func(path string, d fs.DirEntry, err error) error {
+				if n++; n > maxOwn {
+					return fs.SkipAll
+				}
+				if d == nil || !d.IsDir() && !d.Type().IsRegular() {
+					return nil
+				}
+				mode := uint32(unix.R_OK | unix.W_OK)
+				if d.IsDir() {
+					mode |= unix.X_OK
+				}
+				if x := deniedAt(path, mode); x != nil && errors.Is(x.err, unix.EACCES) {
+					denied = x
+					return fs.SkipAll
+				}
+				return nil
+			})
+			if denied != nil {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		r.notMade("whether %s may open what is in %s: %v", p.user.name, dir, err)
+	case denied != nil:
+		r.add(found("data-dir-unwritable", denied.at, fmt.Sprintf("the user %s may not read and write it: %v", p.user.name, denied.err),
+			run("Give the whole data directory to the daemon; it tries again by itself.", "chown -R %s %s && chmod -R u+rwX %s", owner, quoted(dir), quoted(dir))))
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	atOnce      = 16 // targets that are tested side by side
 	stepTimeout = 5 * time.Second
+	silence     = 2 * time.Second // without an answer, after which there is something wrong
 )
 
 // checkTargets tests each target up to the point where a record would be sent.
@@ -39,18 +40,52 @@ func checkTargets(ctx context.Context, p *patient, r *result) {
 }
 
 func (p *patient) testTarget(ctx context.Context, r *result, t *config.Target) {
-	report := pipeline.TestTarget(ctx, hasty(t), p.cfg.TLSBundle(t), pipeline.TestOptions{Host: p.Node.Name, Dir: p.Dir, NoRecord: true})
+	report := pipeline.TestTarget(ctx, hasty(t), p.cfg.TLSBundle(t), pipeline.TestOptions{Host: p.Node.Name, Dir: p.Dir, NoRecord: true, Read: p.readNamed})
+	other := works(t, report.Steps)
 	for _, s := range report.Steps {
 		switch {
 		case s.OK:
-		case ctx.Err() != nil && strings.Contains(s.Message, "the test was ended"):
+		case ctx.Err() != nil && unsure(&s):
 			r.notMade("target %q was not tested to the end", t.Name)
 		default:
 			f := p.failedStep(t, &s)
-			f.probed = true
+			f.probed = other == "" // else what the daemon says is of another address
+			if other != "" {
+				f = f.at(Warning)
+				f.Why = "Records go to " + other + "; if that fails as well, they stay at their sources."
+			}
 			r.add(f)
 		}
 	}
+}
+
+// works is the first of a target's several addresses all of whose steps went well, "" if there is none.
+func works(t *config.Target, steps []sinks.Step) string {
+	if t.Rsyslog == nil || len(t.Rsyslog.Addresses) < 2 {
+		return ""
+	}
+	for _, a := range t.Rsyslog.Addresses {
+		n, failed := 0, false
+		for _, s := range steps {
+			if strings.HasPrefix(s.Message, a+": ") {
+				n, failed = n+1, failed || !s.OK
+			}
+		}
+		if n > 0 && !failed {
+			return a
+		}
+	}
+	return ""
+}
+
+// unsure reports whether a step may have failed only because doctor's own time was over: what a
+// server, or the kernel, answers does not come of that, nor does a silence that lasted.
+func unsure(s *sinks.Step) bool {
+	switch s.Cause {
+	case "", sinks.CauseName, sinks.CauseUnreachable:
+		return s.Seconds < silence.Seconds()
+	}
+	return false
 }
 
 // hasty is the target with a timeout that suits somebody who waits.
@@ -89,22 +124,12 @@ func (p *patient) failedStep(t *config.Target, s *sinks.Step) Finding {
 	return p.targetFinding(id, t, s.Message)
 }
 
-// change changes the configuration with a command; where that is in a file with an
-// editor: the daemon of a package may not write it.
-func (p *patient) change(say, sayInFile, command string) Remedy {
-	if p.Config != "" {
-		return Remedy{sayInFile, oneLine("editor " + quoted(p.Config))}
-	}
-	return Remedy{say, oneLine(command)}
-}
-
 // targetFinding is a finding of a target, with what mends it.
 func (p *patient) targetFinding(id string, t *config.Target, what string) Finding {
 	f := found(id, fmt.Sprintf("target %q", t.Name), what)
 	host, port := address(t, what)
 	hp := quoted(net.JoinHostPort(host, port))
-	edit := p.change("", "", "lbshipd edit target "+quoted(t.Name))
-	correct := func(say string) Remedy { return Remedy{say, edit.Run} }
+	correct := func(say string) Remedy { return p.edit(say, config.KindTarget, t.Name) }
 	switch id {
 	case "target-dns":
 		return with(f, run("See what this machine finds.", "getent hosts %s; cat /etc/resolv.conf", quoted(host)), correct("Correct the name in the target, if it is wrong."))
@@ -113,20 +138,20 @@ func (p *patient) targetFinding(id string, t *config.Target, what string) Findin
 	case "target-unreachable":
 		return with(f, run("See where the way ends.", "tracepath -n %s", quoted(host)), run("On that host: see whether a firewall drops it.", "nft list ruleset | grep -n %s", port))
 	case "target-tls-expired", "target-tls-not-yet-valid":
-		return with(f, run("On the server: put a new certificate in place, and have it be read; then see its dates from here.", "openssl s_client -connect %s </dev/null | openssl x509 -noout -dates", hp))
+		return with(f, run("On the server: put a new certificate in place, and have it be read; then see the dates of all that it shows from here.", "timeout 10 openssl s_client -connect %s -showcerts </dev/null | grep -E ' s:|NotAfter'", hp))
 	case "target-tls-ca":
-		return with(f, run("See who has issued it.", "openssl s_client -connect %s -showcerts </dev/null | openssl x509 -noout -issuer -fingerprint -sha256", hp),
+		return with(f, run("See who has issued it.", "timeout 10 openssl s_client -connect %s -showcerts </dev/null | openssl x509 -noout -issuer -fingerprint -sha256", hp),
 			correct(fmt.Sprintf("If that is the right server: put that authority's certificate into %s.", bundleField(t))))
 	case "target-tls-name":
-		return with(f, run("See for whom it is.", "openssl s_client -connect %s </dev/null | openssl x509 -noout -ext subjectAltName", hp),
+		return with(f, run("See for whom it is.", "timeout 10 openssl s_client -connect %s </dev/null | openssl x509 -noout -ext subjectAltName", hp),
 			correct("If that is the right server: connect by that name, or give it as serverName."))
 	case "target-tls-fingerprint":
-		return with(f, run("See which it has.", "openssl s_client -connect %s </dev/null | openssl x509 -noout -fingerprint -sha256", hp), correct("If that is the right server: give it in fingerprints."))
+		return with(f, run("See which it has.", "timeout 10 openssl s_client -connect %s </dev/null | openssl x509 -noout -fingerprint -sha256", hp), correct("If that is the right server: give it in fingerprints."))
 	case "target-tls-client":
 		return with(f, correct(fmt.Sprintf("Give %s a certificate and key (certFile, keyFile) of an authority that the server trusts, with a name that it permits.", bundleField(t))),
 			run("On the server: see why it refuses.", "journalctl -e -u rsyslog"))
 	case "target-tls":
-		return with(f, run("See whether it speaks TLS.", "openssl s_client -connect %s </dev/null", hp))
+		return with(f, run("See whether it speaks TLS.", "timeout 10 openssl s_client -connect %s </dev/null", hp))
 	case "target-auth":
 		return with(f, correct("Correct basicAuth, bearerToken or tenantId of the target; a passwordFile or bearerTokenFile is read again when it changes."))
 	case "target-rate-limited":
@@ -138,6 +163,15 @@ func (p *patient) targetFinding(id string, t *config.Target, what string) Findin
 		return with(f, correct("Correct the target."))
 	}
 	return with(f, run("Test it, with one marked record.", "lbshipd test target %s", quoted(t.Name)))
+}
+
+// edit is the command that changes an object. The commands of lbshipd change a file only where the
+// daemon may write it, which its unit does not let it.
+func (p *patient) edit(say string, kind config.Kind, name string) Remedy {
+	if p.Config != "" {
+		return run(say, "editor %s", quoted(p.Config))
+	}
+	return run(say, "lbshipd edit %s %s", kind, quoted(name))
 }
 
 func bundleField(t *config.Target) string {

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/loca
 // unit is what the daemon's unit and its drop-ins say. It is zero if there is none.
 type unit struct {
 	path   string
+	masked string              // the file that keeps systemd from starting it, "" if there is none
 	values map[string][]string // of [Service]; an empty assignment empties the list
 }
 
@@ -27,6 +29,10 @@ func loadUnit(dirs []string) unit {
 	u := unit{values: map[string][]string{}}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, unitName)
+		if masks(path) && u.masked == "" {
+			u.masked = path
+			continue
+		}
 		if text, err := readUnit(path); err == nil {
 			u.path = path
 			u.read(string(text))
@@ -54,6 +60,13 @@ func loadUnit(dirs []string) unit {
 		}
 	}
 	return u
+}
+
+// masks reports whether a file is there in a unit's place so that there is none: systemctl mask.
+func masks(path string) bool {
+	info, err := os.Stat(path)
+	to, _ := os.Readlink(path)
+	return to == os.DevNull || err == nil && info.Mode().IsRegular() && info.Size() == 0
 }
 
 // maxUnit bounds a unit's file and those of its environment, in bytes.
