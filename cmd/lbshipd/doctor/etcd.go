@@ -122,7 +122,7 @@ func (p *patient) lookAtMember(r *result, x *etcdstore.Examination) {
 			say("Correct --etcd-user and the file of --etcd-password-file, or give the user a role with read and write for the keys below %s/.", p.prefix())))
 	case x.TLS:
 		r.add(found("etcd-tls", where, x.Err.Error(),
-			run("See what is shown.", "openssl s_client -connect %s -showcerts </dev/null", quoted(hostPort(x.Endpoint))),
+			run("See what is shown.", "timeout 10 openssl s_client -connect %s -showcerts </dev/null", quoted(hostPort(x.Endpoint))),
 			say("Correct --etcd-ca, --etcd-cert and --etcd-key.")))
 	case x.NoLeader:
 		r.add(found("etcd-no-leader", where, x.Err.Error(), run("See which members are up.", "etcdctl --endpoints %s endpoint status -w table", quoted(strings.Join(p.Etcd.Endpoints, ",")))))
