@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ func startSparing() {
 
 // forgetPages gives back the pages of the program that are mapped: those that are
 // used are mapped again, from the page cache, and the others, which only starting,
-// a reload or a new connection needs, are not. Pages that were changed are not touched.
+// a reload or a new connection needs, are not.
 // The kernel would take them back by itself, but only once memory is scarce.
 func forgetPages() {
 	for _, m := range programMaps() {
@@ -55,9 +56,11 @@ func keepSparing(ctx context.Context) {
 type mapping struct{ from, to uintptr }
 
 // programMaps returns where this program's code and constants are mapped; none
-// if that cannot be told.
-func programMaps() (found []mapping) {
-	maps, err := os.ReadFile("/proc/self/maps")
+// if that cannot be told. What has pages that were changed is left out, as they would be what is in the
+// file again: the addresses that a loader has put into a position-independent program.
+// It is looked up once: where a program is does not change.
+var programMaps = sync.OnceValue(func() (found []mapping) {
+	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return nil
 	}
@@ -65,15 +68,17 @@ func programMaps() (found []mapping) {
 	if err != nil {
 		return nil
 	}
+	var m mapping
+	ours := false
 	for line := range strings.Lines(string(maps)) {
-		f := strings.Fields(line) // address, permissions, offset, device, inode, path: proc(5)
-		if len(f) < 6 || f[5] != exe || f[1] != "r-xp" && f[1] != "r--p" {
-			continue
-		}
-		var m mapping
-		if _, err := fmt.Sscanf(f[0], "%x-%x", &m.from, &m.to); err == nil {
+		f := strings.Fields(line) // address, permissions, offset, device, inode, path, then lines of figures: proc(5)
+		switch {
+		case len(f) >= 5 && strings.Contains(f[0], "-"):
+			_, err := fmt.Sscanf(f[0], "%x-%x", &m.from, &m.to)
+			ours = err == nil && len(f) == 6 && f[5] == exe && (f[1] == "r-xp" || f[1] == "r--p")
+		case ours && len(f) == 3 && f[0] == "Anonymous:" && f[1] == "0":
 			found = append(found, m)
 		}
 	}
 	return found
-}
+})
