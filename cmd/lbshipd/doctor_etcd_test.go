@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/lbshipd/lbshipd/cmd/lbshipd/doctor"
 	"github.com/lbshipd/lbshipd/internal/seal"
 	"github.com/lbshipd/lbshipd/internal/testbed"
 )
@@ -96,4 +98,19 @@ func TestDoctorFindsAFullEtcd(t *testing.T) {
 		}
 	}
 	t.Errorf("exit code %d: %s", code, out)
+}
+
+// A password that etcd does not take is named as such, and is not told.
+func TestDoctorWithThePasswordOfEtcd(t *testing.T) {
+	b := newBed(t)
+	e := testbed.StartEtcd(t, testbed.EtcdOptions{Users: map[string]string{"node": "right-4711"}, Grant: "/lbshipd/"})
+	file := filepath.Join(b.dir, "etcd-password")
+	for password, wrong := range map[string]bool{"right-4711": false, "wrong-4712": true} {
+		b.ok(os.WriteFile(file, []byte(password+"\n"), 0o600))
+		code, r, out := runDoctorHere(t, "--etcd-endpoints", strings.Join(e.Endpoints(), ","), "--etcd-user", "node", "--etcd-password-file", file, "--data-dir", b.data)
+		refused := slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.ID == "etcd-auth" })
+		if refused != wrong || (code == 2) != wrong || strings.Contains(out, password) {
+			t.Errorf("wrong: %v, exit code %d: %s", wrong, code, out)
+		}
+	}
 }

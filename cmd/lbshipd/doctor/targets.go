@@ -155,6 +155,10 @@ func (p *patient) targetFinding(id string, t *config.Target, what string) Findin
 	case "target-auth":
 		return with(f, correct("Correct basicAuth, bearerToken or tenantId of the target; a passwordFile or bearerTokenFile is read again when it changes."))
 	case "target-rate-limited":
+		if strings.Contains(what, "stream limit") {
+			return with(f, say("On the Loki server: raise max_global_streams_per_user of the tenant in limits_config (or its overrides), and have it reload."),
+				correct("Or have fewer streams: leave what differs most, such as identifier, out of streamLabels of the target."))
+		}
 		return with(f, say("On the Loki server: raise ingestion_rate_mb, ingestion_burst_size_mb and per_stream_rate_limit of the tenant in limits_config (or its overrides), and have it reload."),
 			correct("Or send less: minLevel on the sources that are loudest (lbshipd status has the rates)."))
 	case "target-not-loki":

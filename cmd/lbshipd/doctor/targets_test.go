@@ -170,3 +170,17 @@ func TestDataOfSomebodyElse(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// Each of Loki's limits has a remedy of its own: raising the rate gives nobody more streams.
+func TestRemediesOfLimits(t *testing.T) {
+	p := looked(t, "targets: [{name: loki, loki: {url: \"http://127.0.0.1:1\"}}]")
+	for said, want := range map[string]string{
+		"HTTP 429: maximum active stream limit exceeded when trying to create stream": "max_global_streams_per_user",
+		"HTTP 429: Ingestion rate limit exceeded for user fake":                       "ingestion_rate_mb",
+		"HTTP 429: Per stream rate limit exceeded (limit: 3MB/sec)":                   "per_stream_rate_limit",
+	} {
+		if text := fmt.Sprint(p.targetFinding("target-rate-limited", p.targets()[0], said).Mend); !strings.Contains(text, want) {
+			t.Errorf("%s: %s", said, text)
+		}
+	}
+}
