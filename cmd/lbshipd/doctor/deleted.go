@@ -41,7 +41,10 @@ func checkDeleted(ctx context.Context, p *patient, r *result) {
 		return
 	}
 	all, blind := openDeleted(ctx, files)
-	if blind {
+	switch {
+	case ctx.Err() != nil:
+		r.notMade("not all processes were looked at")
+	case blind:
 		r.notMade("which files the processes of other users have open is for root to see")
 	}
 	writers := map[string]bool{}
