@@ -11,7 +11,7 @@ import (
 func TestTheConfigurationIsChangedWhereItIs(t *testing.T) {
 	for file, want := range map[string][2]string{
 		"":                          {"lbshipd create target loki", "lbshipd edit target loki"},
-		"/etc/lbshipd/lbshipd.yaml": {"editor /etc/lbshipd/lbshipd.yaml", "editor /etc/lbshipd/lbshipd.yaml"},
+		"/etc/lbshipd/lbshipd.yaml": {"${EDITOR:-vi} /etc/lbshipd/lbshipd.yaml", "${EDITOR:-vi} /etc/lbshipd/lbshipd.yaml"},
 	} {
 		p := &patient{Options: Options{Config: file}}
 		if got := p.create("targets: [{name: loki}]", "lbshipd create target loki").Run; got != want[0] {

@@ -257,7 +257,7 @@ func (p *patient) lookAtConfig(r *result) {
 // create is how an object is made: see edit.
 func (p *patient) create(lines, command string) Remedy {
 	if p.Config != "" {
-		return run("Add one, for instance: "+lines, "editor %s", quoted(p.Config))
+		return run("Add one, for instance: "+lines, "${EDITOR:-vi} %s", quoted(p.Config))
 	}
 	return run("Add one, for instance.", "%s", command)
 }

@@ -173,7 +173,7 @@ func (p *patient) targetFinding(id string, t *config.Target, what string) Findin
 // daemon may write it, which its unit does not let it.
 func (p *patient) edit(say string, kind config.Kind, name string) Remedy {
 	if p.Config != "" {
-		return run(say, "editor %s", quoted(p.Config))
+		return run(say, "${EDITOR:-vi} %s", quoted(p.Config))
 	}
 	return run(say, "lbshipd edit %s %s", kind, quoted(name))
 }

@@ -124,7 +124,7 @@ func TestRemediesOfAFileNeedNoDaemon(t *testing.T) {
 		t.Fatalf("%v", ids(all))
 	}
 	for _, f := range all {
-		if text := fmt.Sprint(f.Mend); !strings.Contains(text, "editor /etc/lbshipd/lbshipd.yaml") || strings.Contains(text, "lbshipd edit") || strings.Contains(text, "lbshipd create") {
+		if text := fmt.Sprint(f.Mend); !strings.Contains(text, "${EDITOR:-vi} /etc/lbshipd/lbshipd.yaml") || strings.Contains(text, "lbshipd edit") || strings.Contains(text, "lbshipd create") {
 			t.Errorf("%s: %s", f.ID, text)
 		}
 	}
