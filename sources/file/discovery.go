@@ -220,8 +220,12 @@ func (d *discovery) drop(path string) {
 	}
 	delete(d.paths, path)
 	delete(in.paths, path)
+	now := time.Now()
+	if d.notifier != nil {
+		d.moves.leave(path, in, now)
+	}
 	if len(in.paths) == 0 {
-		in.leave(time.Now())
+		in.leave(now)
 	}
 }
 

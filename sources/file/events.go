@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,20 +19,28 @@ const movesKept = 2 * time.Second
 // file that was renamed before it could be opened is found under its new name,
 // be that in the globs or not.
 type moves struct {
-	fresh   map[string]move // current path → the path it had in the globs
-	carried map[uint32]move // by the cookie of a rename whose first half was seen
+	fresh   map[string]move        // current path → the path it had in the globs
+	carried map[uint32]move        // by the cookie of a rename whose first half was seen
+	left    map[string][]departure // by path, in order: what no event has told of yet
+}
+
+// departure is of an input that a path no longer leads to. Each is of one event that a file went
+// from there: who has none, was never seen.
+type departure struct {
+	in *input
+	at time.Time
 }
 
 type move struct {
-	first  string
-	missed bool   // nothing was there any more when it was looked for
-	led    *input // what was there
-	known  bool   // it was an input before
-	at     time.Time
+	first string
+	led   *input // what was there when it was looked for: it, or what came next
+	known bool   // it is or was an input, or is none on purpose: when it goes, nothing is lost
+	apart bool   // it is not to be opened
+	at    time.Time
 }
 
 func newMoves() moves {
-	return moves{fresh: map[string]move{}, carried: map[uint32]move{}}
+	return moves{fresh: map[string]move{}, carried: map[uint32]move{}, left: map[string][]departure{}}
 }
 
 func (m *moves) expire(now time.Time) {
@@ -47,6 +54,29 @@ func (m *moves) expire(now time.Time) {
 			delete(m.carried, cookie)
 		}
 	}
+	for path, list := range m.left {
+		if now.Sub(list[len(list)-1].at) > movesKept {
+			delete(m.left, path)
+		}
+	}
+}
+
+// leave notes that in is no longer at path.
+func (m *moves) leave(path string, in *input, now time.Time) {
+	m.left[path] = append(m.left[path], departure{in, now})
+}
+
+// seen reports whether what an event says has gone from path was an input there. However late the
+// events are handled, there are as many of those as have come into sight.
+func (m *moves) seen(path string) bool {
+	list := m.left[path]
+	if len(list) == 0 {
+		return false
+	}
+	if m.left[path] = list[1:]; len(list) == 1 {
+		delete(m.left, path)
+	}
+	return true
 }
 
 // handle does what the inotify events that have come ask for.
@@ -140,19 +170,22 @@ func (d *discovery) appeared(path string, e *event, now time.Time) {
 	}
 	if d.src.globs.match(path) {
 		d.scanLink(path) // a link may lead to a directory
+		if e.mask&unix.IN_MOVED_TO != 0 {
+			delete(d.moves.left, path) // no event tells of what it took the place of
+		}
 		in := d.paths[path]
-		known := moved && carried.known
-		d.moves.fresh[path] = move{first: path, missed: in == nil && !known && isGone(path), led: in, known: known, at: now}
+		d.moves.fresh[path] = move{first: path, led: in, known: moved && carried.known || in == nil && !isGone(path),
+			apart: moved && carried.apart || isCompressedName(path), at: now}
 		return
 	}
 	if d.src.globs.descend(path, true) {
 		d.scanLink(path)
 	}
-	if !moved || carried.known {
+	if !moved || carried.apart {
 		delete(d.moves.fresh, path)
 		return
 	}
-	carried.missed = !d.open(path, carried.first, false) && isGone(path)
+	carried.known = d.open(path, carried.first, false) || carried.known || !isGone(path)
 	carried.at = now
 	d.moves.fresh[path] = carried
 }
@@ -165,50 +198,31 @@ func isGone(path string) bool {
 
 func (d *discovery) vanished(path string, e *event, now time.Time) {
 	mv, ok := d.moves.fresh[path]
-	if !ok && e.mask&unix.IN_MOVED_FROM != 0 && d.left(path) {
-		mv, ok = move{first: path, known: true}, true
-	}
-	if !ok && d.slipped(path, e) {
-		mv, ok = move{first: path, missed: true}, true
-	}
-	if ok {
-		delete(d.moves.fresh, path)
-		mv.at = now
-		if e.mask&unix.IN_MOVED_FROM != 0 {
-			d.moves.carried[e.cookie] = mv
-		}
-	}
-	if d.src.globs.match(path) {
+	delete(d.moves.fresh, path)
+	matches, leftOut := d.src.globs.match(path), d.complaints[path] != ""
+	if matches {
 		d.check(path)
+		mv.known = d.moves.seen(path) || mv.known
 	}
-	// What is still there is not what was deleted.
-	if ok && !mv.known && e.mask&unix.IN_DELETE != 0 && (mv.missed || mv.led != nil && d.paths[path] == mv.led) {
+	if !ok && matches && e.mask&unix.IN_MOVED_FROM != 0 {
+		mv.first, mv.apart = path, leftOut
+		ok = mv.known || mv.apart || d.slipped()
+	}
+	if !ok {
+		return
+	}
+	mv.at = now
+	if e.mask&unix.IN_MOVED_FROM != 0 {
+		d.moves.carried[e.cookie] = mv
+	} else if !mv.known && !mv.apart { // what is still there is not what was deleted
 		d.loseUnseen(mv.first, mv.led)
 	}
 }
 
-// left reports whether the input that was at path is there no longer: it is what was renamed, if nothing
-// has appeared there since it was found.
-func (d *discovery) left(path string) bool {
-	in := d.paths[path]
-	if in == nil {
-		return false
-	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	sys := st.Sys().(*syscall.Stat_t)
-	return in.id != inode{sys.Dev, sys.Ino}
-}
-
-// slipped reports whether the file that was renamed away from path may never have been
-// seen there: it came before its directory was watched, and went before it was
+// slipped reports whether a file that was renamed away may never have been
+// seen: it came before its directory was watched, and went before it was
 // looked at. Not one that was there at a first run that starts at the end.
-func (d *discovery) slipped(path string, e *event) bool {
-	return e.mask&unix.IN_MOVED_FROM != 0 && d.src.globs.match(path) && d.complaints[path] == "" &&
-		!(d.src.deps.FirstRun && d.src.fromEnd)
-}
+func (d *discovery) slipped() bool { return !(d.src.deps.FirstRun && d.src.fromEnd) }
 
 // pause is how long Run may wait for events.
 func (d *discovery) pause() time.Duration {
