@@ -208,6 +208,16 @@ func TestEveryWayToOwnFilesIsRefused(t *testing.T) {
 	}
 }
 
+// What was the data directory's a moment ago is not any more: with each save of the positions an
+// inode comes free, and the next log that anybody creates has it.
+func TestWhatWasOursIsNotRefused(t *testing.T) {
+	b := newBed(t)
+	was := b.write("lib/positions.previous")
+	b.must(b.check(b.path("log/app.log"))) // what is in the data directory is known now
+	b.must(os.Rename(was, b.path("log/new.log")))
+	b.must(b.check(b.path("log/new.log")))
+}
+
 // What cannot be told is refused.
 func TestAClosedFileIsRefused(t *testing.T) {
 	f, err := os.Open(os.DevNull)
