@@ -2,6 +2,7 @@ package file
 
 import (
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -13,24 +14,32 @@ const settleFor = 5 * time.Millisecond
 // release announces the inputs that are held, older ones first, once all is known that came before
 // them: when a file was opened at its path, the events of those that were there
 // earlier were in the kernel's queue, however long they take from there on a machine that is busy.
+// Those that are found later wait by themselves: there may be more of them without end.
 func (d *discovery) release(now time.Time) {
-	if len(d.held) == 0 {
+	if len(d.held) == 0 || d.polls() && now.Sub(d.heldAt) < settleFor {
 		return
 	}
-	if d.notifier != nil && !d.notifier.handled(d.heldSince) || d.polls() && now.Sub(d.heldAt) < settleFor {
-		return
+	n := len(d.held)
+	if d.notifier != nil && !d.notifier.handled(d.heldSince[n-1]) {
+		n = sort.Search(n, func(i int) bool { return !d.notifier.handled(d.heldSince[i]) })
 	}
-	d.releaseAll()
+	d.tellFirst(n)
+	d.heldAt = now
 }
 
-func (d *discovery) releaseAll() {
+// tellFirst announces the first n of those that are held.
+func (d *discovery) tellFirst(n int) {
+	told := d.held[:n]
 	if !d.inOrder {
-		slices.SortStableFunc(d.held, byAge)
+		slices.SortStableFunc(told, byAge)
 	}
-	for _, in := range d.held {
+	for _, in := range told {
 		d.tell(in)
 	}
-	d.held = nil
+	clear(told) // they are to be out of reach once they have ended
+	if d.held, d.heldSince = d.held[n:], d.heldSince[n:]; len(d.held) == 0 {
+		d.held, d.heldSince = nil, nil
+	}
 }
 
 // last does what is left to do when Run ends: what has come and gone is in no listing, so that
@@ -40,7 +49,7 @@ func (d *discovery) last() {
 		d.notifier.drain()
 		d.handle()
 	}
-	d.releaseAll()
+	d.tellFirst(len(d.held))
 	d.settle()
 }
 
@@ -49,8 +58,7 @@ func (d *discovery) hold(in *input) {
 	if len(d.held) == 0 {
 		d.heldAt = time.Now()
 	}
-	d.heldSince = kernelNow()
-	d.held, d.inOrder = append(d.held, in), false
+	d.held, d.heldSince, d.inOrder = append(d.held, in), append(d.heldSince, kernelNow()), false
 }
 
 // tell announces an input, as the successor of the one that was at its path before.

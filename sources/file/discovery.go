@@ -27,10 +27,10 @@ type discovery struct {
 	walked []*input          // what the first walk found, until it is announced; nil later
 	latest map[string]*input // by lineage: the input announced last
 
-	held      []*input  // found, not announced yet
-	inOrder   bool      // they need no sorting
-	heldAt    time.Time // since when the first of them is held
-	heldSince time.Time // since when the last of them is, by the kernel's clock
+	held      []*input    // found, not announced yet
+	inOrder   bool        // they need no sorting
+	heldAt    time.Time   // since when one of them is held
+	heldSince []time.Time // since when each of them is, by the kernel's clock
 
 	notifier       *notifier
 	dirs           map[string]*directory
