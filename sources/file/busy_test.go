@@ -33,3 +33,14 @@ func TestNewFilesWithoutEndHoldNoneBack(t *testing.T) {
 		t.Error("the first file is held for ever")
 	}
 }
+
+// Every file is asked what is at risk, every few seconds: at rest that costs nothing.
+func TestRiskOfFilesAtRestIsFree(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "one\n")
+	in := testInput(t, testSource(t, path, 0), path)
+	pos := in.Start()
+	if n := testing.AllocsPerRun(100, func() { in.Risk(pos) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -14,9 +14,12 @@ var _ sources.Risker = (*input)(nil)
 // held open, which maxHeldAge bounds, and maxHeldBytes and maxHeldFiles at a time that nobody
 // knows. A file that a path in the globs leads to is threatened by nothing that can be seen.
 func (in *input) Risk(pos record.Position) (sources.Risk, bool) {
-	p, err := parsePosition(pos)
 	gone := in.gone()
-	if err != nil || gone.IsZero() {
+	if gone.IsZero() {
+		return sources.Risk{}, false // before pos is taken apart: every file is asked, all the time
+	}
+	p, err := parsePosition(pos)
+	if err != nil {
 		return sources.Risk{}, false
 	}
 	if s := in.givenUp.Load(); s != nil {
