@@ -81,7 +81,7 @@ tlsBundles:
 	await(t, "all to be in the spool", func() bool { return spooled(d) >= 2*(written-arrived) })
 	d.kill()
 	if code, out, _ := lbshipd(t, "inspect", "spool", "--data-dir", data, "--verify", "--records", "-o", "json"); code != 0 ||
-		strings.Count(out, `"source":"app"`) != written-arrived || strings.Count(out, `"source":"units"`) != written-arrived {
+		strings.Count(out, `"source":"app"`)-strings.Count(out, unsure) != written-arrived || strings.Count(out, `"source":"units"`) != written-arrived {
 		t.Errorf("inspect spool: exit code %d, %d and %d records of %d", code, strings.Count(out, `"source":"app"`), strings.Count(out, `"source":"units"`), written-arrived)
 	}
 	siem.Start(t)
@@ -92,6 +92,9 @@ tlsBundles:
 	await(t, fmt.Sprintf("%d records of each source", written), func() bool {
 		seen = map[string]map[int]int{"file": {}, "unit": {}}
 		for _, m := range siem.Messages(t) {
+			if isUnsure(m.Msg) {
+				continue
+			}
 			kind, n := numberedText(t, m.Msg)
 			seen[kind][n]++
 		}
@@ -99,6 +102,9 @@ tlsBundles:
 	})
 	next, repeats := map[string]int{}, 0
 	for _, m := range siem.Messages(t) {
+		if isUnsure(m.Msg) {
+			continue
+		}
 		kind, n := numberedText(t, m.Msg)
 		if n > next[kind] {
 			t.Fatalf("%s %d came before %d", kind, n, next[kind])
@@ -121,6 +127,14 @@ tlsBundles:
 		}
 	}
 	d.stop()
+}
+
+// unsure begins what is announced of a file that went within a moment of a kill: nobody
+// knows whether it was written once more.
+const unsure = "lbshipd: records lost: vanished"
+
+func isUnsure(msg string) bool {
+	return strings.HasPrefix(strings.TrimSpace(msg), unsure) && strings.Contains(msg, "if anything")
 }
 
 func numberedText(t *testing.T, msg string) (kind string, n int) {

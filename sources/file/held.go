@@ -217,7 +217,7 @@ func (in *input) closed(r *reader) {
 func (r *reader) yield(b *record.Batch, s *surrender) error {
 	b.After = r.pos
 	left := s.size - r.at.offset
-	if r.over || left <= 0 && !s.vanished || r.at.offset == lostOffset {
+	if r.over || left <= 0 && !s.vanished || r.at.offset == lostOffset || r.at.deleted && left <= 0 {
 		return r.endCopy()
 	}
 	r.over = true

@@ -17,6 +17,7 @@ type inode struct{ dev, ino uint64 }
 type stat struct {
 	size  int64
 	mtime int64 // Unix nanoseconds
+	links uint64
 }
 
 func fstat(fd int) (stat, inode, uint32, error) {
@@ -26,7 +27,7 @@ func fstat(fd int) (stat, inode, uint32, error) {
 		if err == syscall.EINTR {
 			continue
 		}
-		return stat{st.Size, st.Mtim.Nano()}, inode{st.Dev, st.Ino}, st.Mode, err
+		return stat{st.Size, st.Mtim.Nano(), uint64(st.Nlink)}, inode{st.Dev, st.Ino}, st.Mode, err
 	}
 }
 

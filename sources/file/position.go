@@ -16,7 +16,7 @@ const fingerprintSpan = 1 << 10
 
 // place is a position taken apart. Its text is
 //
-//	position = "1:" offset [ "s" ] ":" head ":" tail ":" path
+//	position = "1:" offset [ "s" ] [ "d" ] ":" head ":" tail ":" path
 //	offset   = decimal without leading zeros, 0 to 2^63-1
 //	head     = 16 lower-case hexadecimal digits: XXH64 of the first min(offset, 1024) bytes of the file
 //	tail     = 16 lower-case hexadecimal digits: XXH64 of the last min(offset, 1024) bytes before offset
@@ -24,10 +24,12 @@ const fingerprintSpan = 1 << 10
 //	           0x21 to 0x7e, and "%", as "%" and two upper-case hexadecimal digits
 //
 // "s" says that offset lies within a line that was cut, and that the rest of
-// it up to the newline is to be passed over. Every place has exactly one text.
+// it up to the newline is to be passed over; "d" that the file had been deleted when it was read up to
+// there, to its end: nothing of it is lost if nobody finds it again. Every place has exactly one text.
 type place struct {
 	offset     int64
 	skip       bool
+	deleted    bool
 	head, tail uint64
 	path       string // escaped
 }
@@ -41,6 +43,9 @@ func (p *place) text() record.Position {
 	b = strconv.AppendInt(b, p.offset, 10)
 	if p.skip {
 		b = append(b, 's')
+	}
+	if p.deleted {
+		b = append(b, 'd')
 	}
 	b = appendHash(append(b, ':'), p.head)
 	b = appendHash(append(b, ':'), p.tail)
@@ -81,6 +86,7 @@ func takePosition(s string) (p place, ok bool) {
 	if !ok {
 		return p, false
 	}
+	offset, p.deleted = strings.CutSuffix(offset, "d")
 	offset, p.skip = strings.CutSuffix(offset, "s")
 	n, err := strconv.ParseUint(offset, 10, 63)
 	if err != nil || len(offset) > 1 && offset[0] == '0' {

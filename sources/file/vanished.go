@@ -40,8 +40,8 @@ func (d *discovery) newVanished(key, path, why string, known int64) *input {
 // in this process, may be answered for still.
 func (d *discovery) loseVanished(wanted map[string][]string, takenOver bool) (gone []*input) {
 	for key, paths := range wanted {
-		if !slices.ContainsFunc(d.known.byKey[key], func(p place) bool { return p.offset != lostOffset }) {
-			continue
+		if !slices.ContainsFunc(d.known.byKey[key], func(p place) bool { return p.offset != lostOffset && !p.deleted }) {
+			continue // each target has had all of it, or was told
 		}
 		d.src.skipped("vanished_file", 1)
 		d.src.deps.Log.Warn("a file that was being read is gone; what was written to it since is lost", "path", paths[0], "input", key)

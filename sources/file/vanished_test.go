@@ -61,6 +61,61 @@ func TestDeletedWhileDownIsALoss(t *testing.T) {
 	}
 }
 
+// A file that was deleted and read to its end before lbshipd stopped is no loss; to a target that was behind,
+// exactly what it had not had of it is.
+func TestDeletedAndReadIsNoLossAfterARestart(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "one\ntwo\n")
+	r := newRig(t, path)
+	r.start()
+	r.expect("one", "two")
+	must(t, os.Remove(path))
+	var end record.Position
+	r.until("the position to say so", func() bool {
+		for _, pos := range r.known() {
+			end = pos
+		}
+		p, err := parsePosition(end)
+		return err == nil && p.deleted && p.offset == 8 && p.text() == end
+	})
+	r.stop()
+	r.start()
+	write(t, path, "three\n")
+	r.expect("one", "two", "three")
+	r.clean()
+	r.stop()
+
+	src := testSource(t, path, 0)
+	key := r.lines[0].input
+	behind := place{offset: 4, head: emptyHash, tail: emptyHash, path: escapePath(path)}
+	src.deps.Known = func() []sources.Stored {
+		return []sources.Stored{{Input: key, Position: behind.text()}, {Input: key, Position: end}}
+	}
+	var found []sources.Input
+	d := newDiscovery(src, func(in sources.Input) {
+		if in.Origin().Input == key {
+			found = append(found, in)
+		}
+	})
+	defer d.close()
+	d.start()
+	if len(found) != 1 {
+		t.Fatalf("found %d inputs", len(found))
+	}
+	if gap := onlyGap(t, found[0], behind.text()); gap.Bytes != 4 {
+		t.Errorf("%+v", gap)
+	}
+	rd, err := found[0].Open(end)
+	must(t, err)
+	defer rd.Close()
+	b := record.NewBatch()
+	defer b.Release()
+	if err := rd.Read(b); err != io.EOF {
+		t.Errorf("who had all of it is told %v", err)
+	}
+}
+
 // A file that comes and goes before it can be opened is a loss of unknown size.
 func TestDeletedBeforeItCouldBeOpenedIsALoss(t *testing.T) {
 	t.Parallel()
