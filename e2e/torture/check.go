@@ -83,18 +83,19 @@ func (b *book) excuseReset(l *ledger, target string, n int, resets []int64) stri
 	return ""
 }
 
-// around returns when those arrived first that were sent before and behind a record, Unix ns.
+// around returns when those arrived first that were sent before and behind a record, Unix ns. One before
+// it that arrived first after one behind it was thrown away with it, and came from elsewhere.
 func (s *shelf) around(n int) (before, after int64) {
 	after = time.Now().UnixNano()
-	for i := n - 1; i >= 0; i-- {
-		if s.first[i] > 0 {
-			before = s.first[i]
-			break
-		}
-	}
 	for i := n + 1; i < len(s.first); i++ {
 		if s.first[i] > 0 {
 			after = s.first[i]
+			break
+		}
+	}
+	for i := n - 1; i >= 0; i-- {
+		if s.first[i] > 0 && s.first[i] <= after {
+			before = s.first[i]
 			break
 		}
 	}
