@@ -17,12 +17,11 @@ var conditionSeed = maphash.MakeSeed()
 func (s *Supervisor) Condition() uint64 {
 	c, now := condition{seed: conditionSeed}, time.Now()
 	for _, r := range s.sourceList() {
-		c.note(r.refusals.err(now) != nil, "refusing", r.cfg.Name, "")
 		c.note(r.silent(now), "silent", r.cfg.Name, "")
 		r.mu.Lock()
 		c.note(r.runErr != nil, "source", r.cfg.Name, "")
 		r.mu.Unlock()
-		if err := r.trouble(); err != nil {
+		if err := r.trouble(now); err != nil {
 			c.note(true, "trouble", r.cfg.Name, err.Error())
 		}
 	}

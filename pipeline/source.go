@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -331,11 +332,17 @@ func (r *sourceRun) meet() {
 }
 
 // trouble says what keeps the source from inputs; nil if nothing does.
-func (r *sourceRun) trouble() error {
-	if t, ok := r.source.(sources.Troubled); ok {
-		return t.Trouble()
+func (r *sourceRun) trouble(now time.Time) error {
+	refused := r.refusals.err(now)
+	t, ok := r.source.(sources.Troubled)
+	if !ok {
+		return refused
 	}
-	return nil
+	err := t.Trouble()
+	if err == nil || refused == nil {
+		return cmp.Or(err, refused)
+	}
+	return fmt.Errorf("%w; %w", refused, err)
 }
 
 func (r *sourceRun) readFailed(in sources.Input, err error) {

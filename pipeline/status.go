@@ -81,12 +81,9 @@ func (s *Supervisor) Status() Status {
 				trouble = append(trouble, err)
 			}
 		}
-		if err := r.refusals.err(now); err != nil {
-			trouble = append(trouble, err)
-		}
 		silent := r.silent(now)
 		r.mu.Lock()
-		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble, r.trouble()),
+		st.Sources = append(st.Sources, SourceStatus{Name: r.cfg.Name, Kind: r.kind, Format: r.format, Inputs: len(runs), Rate: r.metrics.flow.rate(now), Err: sourceError(r.runErr, trouble, r.trouble(now)),
 			Quiet: r.metrics.flow.quiet(now), Silent: silent, Held: r.held()})
 		r.mu.Unlock()
 	}
