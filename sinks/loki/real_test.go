@@ -93,8 +93,6 @@ type refusalCase struct {
 	requests int            // at most this many for lines
 }
 
-func at(base time.Time, offset time.Duration) time.Time { return base.Add(offset) }
-
 func refusalCases(now time.Time) []refusalCase {
 	many := func(n int, stream string, from time.Time, text string) (out []line) {
 		for i := range n {

@@ -1,7 +1,6 @@
 package journald
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/hex"
 	"fmt"
@@ -121,5 +120,3 @@ func parseID(id *id128, s string) error {
 }
 
 func (id id128) String() string { return hex.EncodeToString(id[:]) }
-
-func (id id128) isZero() bool { return bytes.Equal(id[:], make([]byte, 16)) }

@@ -71,11 +71,3 @@ func (o *output) printValue(w io.Writer, v any) error {
 	}
 	return o.print(w, text)
 }
-
-// plural is "" for one and "s" for all other numbers.
-func plural(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return "s"
-}
