@@ -42,7 +42,8 @@ type discovery struct {
 
 	holding holding
 
-	polledTo time.Time // when all was last looked at that inotify does not cover, by the kernel's clock; zero: there is nothing of that kind
+	steadyUntil time.Time // when a start goes on though directories do not hold still
+	polledTo    time.Time // when all was last looked at that inotify does not cover, by the kernel's clock; zero: there is nothing of that kind
 
 	pass     int // number of the current walk
 	nextWalk time.Time
@@ -84,6 +85,7 @@ func (d *discovery) start() {
 	d.first = d.src.deps.FirstRun && d.known.empty()
 	d.walked = []*input{}
 	d.walk()
+	d.steadyUntil = time.Now().Add(steadyMost)
 	restored := append(d.restore(), d.bornAndRotated()...)
 	slices.SortStableFunc(restored, byAge)
 	slices.SortStableFunc(d.walked, byAge)

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// steadyMost bounds how long a start waits for directories to hold still.
+// steadyMost bounds how long a start waits for directories to hold still, for whatever it
+// looks for in them.
 const steadyMost = 2 * time.Second
 
 // steadily calls look for each of dirs, and again for those in which names came or
@@ -18,7 +19,7 @@ const steadyMost = 2 * time.Second
 // is in it, and not by its name, is then in no listing.
 func (d *discovery) steadily(dirs []string, look func(dir string) (more bool)) {
 	seen := map[string]int64{}
-	for until := time.Now().Add(steadyMost); ; time.Sleep(pollTick) {
+	for ; ; time.Sleep(pollTick) {
 		still := true
 		for _, dir := range dirs {
 			mtime := settledSince(dir)
@@ -30,7 +31,7 @@ func (d *discovery) steadily(dirs []string, look func(dir string) (more bool)) {
 				return
 			}
 		}
-		if still || time.Now().After(until) {
+		if still || time.Now().After(d.steadyUntil) {
 			return
 		}
 	}
@@ -44,10 +45,17 @@ func settledSince(dir string) int64 {
 		return -1
 	}
 	mtime := st.Sys().(*syscall.Stat_t).Mtim.Nano()
-	if kernelNow().UnixNano()-mtime < int64(pollTick) {
+	if justChanged(mtime, kernelNow()) {
 		return 0
 	}
 	return mtime
+}
+
+// justChanged reports whether the next change may leave a modification time, in Unix ns, what it is.
+// One that lies further ahead was set by hand, or by a clock that ran ahead: the next change moves it.
+func justChanged(mtime int64, now time.Time) bool {
+	age := now.UnixNano() - mtime
+	return age < int64(pollTick) && -age < int64(pollTick)
 }
 
 // kernelNow is the clock that this kernel's file systems give times by.

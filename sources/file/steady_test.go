@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lbshipd/lbshipd/record"
@@ -62,6 +63,46 @@ func TestRotatedFurtherWhileItIsLookedFor(t *testing.T) {
 		if len(found) != 1 || len(skipped) > 0 || string(readFirst(t, found[0])) != "1" {
 			t.Errorf("known %v: found %d of 1 files, skipped %q", known, len(found), skipped)
 		}
+	}
+}
+
+// However its directories are, a start waits for them to hold still for two seconds at most, whatever
+// it looks for there; and not at all for one whose modification time lies ahead, which the next change moves.
+func TestStartDoesNotWaitForUnsteadyDirectoriesForLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	for _, c := range []struct {
+		name    string
+		changes bool
+		most    time.Duration
+	}{
+		{"changes without end", true, steadyMost + 10*pollTick},
+		{"last changed in the future", false, 10 * pollTick},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := testSource(t, path, 0)
+				src.noInotify = true // its goroutine waits in the kernel, which stops the clock of this test
+				src.deps.LastSaved = kernelNow()
+				gone := place{offset: 7, path: escapePath(path)}
+				src.deps.Known = func() []sources.Stored {
+					return []sources.Stored{{Input: "0.0:1:b1", Position: gone.text()}}
+				}
+				changed := kernelNow().Add(time.Hour)
+				src.listed = func(dir string) {
+					if c.changes {
+						changed = changed.Add(time.Second)
+					}
+					must(t, os.Chtimes(dir, changed, changed))
+				}
+				d := newDiscovery(src, func(sources.Input) {})
+				defer d.close()
+				began := time.Now()
+				d.start()
+				if took := time.Since(began); took > c.most {
+					t.Errorf("it waited for %v, and may for %v", took, c.most)
+				}
+			})
+		})
 	}
 }
 

@@ -269,7 +269,7 @@ func (d *discovery) pollDirs() {
 		if mtime == dir.mtime && dir.id == (inode{sys.Dev, sys.Ino}) {
 			continue
 		}
-		if dir.mtime = mtime; began.UnixNano()-mtime < int64(pollTick) {
+		if dir.mtime = mtime; justChanged(mtime, looked) {
 			dir.mtime = 0 // it may change again within the same tick of its clock
 		}
 		since := settledSince(dir.path)
