@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -97,14 +95,10 @@ func (s *Supervisor) noteSeen() {
 	for _, r := range s.sourceList() {
 		r.mu.Lock()
 		if at := r.looked(); !at.IsZero() && r.ctx.Err() == nil {
-			s.store.Note(positions.Key{Source: r.cfg.Name}, markOf(at))
+			s.store.Note(positions.Key{Source: r.cfg.Name}, markOf(at, thisBoot()))
 		}
 		r.mu.Unlock()
 	}
-}
-
-func markOf(since time.Time) record.Position {
-	return record.Position(left + strconv.FormatInt(since.UnixNano(), 10))
 }
 
 // newSourceRun builds a source; nothing is opened yet.
@@ -151,10 +145,6 @@ func (s *Supervisor) newSourceRun(cfg *config.Source, formats map[string]parse.R
 	return r, nil
 }
 
-// left marks, in the entry of a source, since when nobody watches it: what it
-// has behind it is a time in Unix nanoseconds.
-const left = "left:"
-
 // lastSaved is when what was known of the source was last saved while it was
 // watched, by the clock of the file system. A daemon that was asked to stop, and
 // one in which the source was disabled or changed, saves positions long after
@@ -167,10 +157,8 @@ func (s *Supervisor) lastSaved(source string) time.Time {
 		return old.watched()
 	}
 	mark, _ := s.store.Get(positions.Key{Source: source})
-	if text, ok := strings.CutPrefix(string(mark), left); ok {
-		if ns, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return time.Unix(0, ns)
-		}
+	if m, ok := parseMark(mark); ok {
+		return m.here(thisBoot())
 	}
 	if !s.applied.IsZero() {
 		return time.Time{}
@@ -243,7 +231,7 @@ func (r *sourceRun) start(ctx context.Context, targets []*target, former *source
 func (r *sourceRun) mark(since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, markOf(since))
+	r.sup.store.Set(positions.Key{Source: r.cfg.Name}, markOf(since, thisBoot()))
 }
 
 // found takes in an input that the source has discovered.
