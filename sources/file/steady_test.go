@@ -66,6 +66,29 @@ func TestRotatedFurtherWhileItIsLookedFor(t *testing.T) {
 	}
 }
 
+// The same for what a look finds after events were lost, long after the start.
+func TestRotatedFurtherWhileItIsLookedForAfterLostEvents(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.log")
+	src := testSource(t, path, 0)
+	var found []sources.Input
+	d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+	defer d.close()
+	d.start()
+	d.steadyUntil = time.Now() // the start's
+	write(t, path, "1\n")
+	must(t, os.Rename(path, path+".3"))
+	shifted := shiftOn(t, src, path)
+	d.overflowed(time.Now())
+	d.notifier.take() // lost as well
+	catchUp(t, d)
+	if !*shifted {
+		t.Fatal("nothing was shifted")
+	}
+	if len(found) != 1 || string(readFirst(t, found[0])) != "1" {
+		t.Errorf("found %d of 1 files", len(found))
+	}
+}
+
 // However its directories are, a start waits for them to hold still for two seconds at most, whatever
 // it looks for there; and not at all for one whose modification time lies ahead, which the next change moves.
 func TestStartDoesNotWaitForUnsteadyDirectoriesForLong(t *testing.T) {
