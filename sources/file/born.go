@@ -1,7 +1,9 @@
 package file
 
 import (
+	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,42 +24,65 @@ const bornLate = 10 * time.Second
 
 // bornAndRotated finds the files that were created after the former daemon had
 // last saved its positions, and were rotated out of the globs before this one
-// could see them: app.log.1 of app.log. No position is stored for them, so
+// could see them: app.log.1 of app.log, or app.log.2.gz. No position is stored for them, so
 // their birth decides. Where the file system knows no birth times they are not found.
-func (d *discovery) bornAndRotated() []*input {
+// What is found of wanted is taken from it.
+func (d *discovery) bornAndRotated(wanted map[string][]string) []*input {
 	since := d.src.deps.LastSaved
 	if d.src.deps.FirstRun || since.IsZero() {
 		return nil
 	}
 	var found []*input
+	compressed := map[inode]*squeezed{}
 	d.steadily(slices.Collect(maps.Keys(d.dirs)), func(dir string) bool {
-		found = append(found, d.bornIn(dir, since)...)
+		found = append(found, d.bornIn(dir, since, compressed)...)
 		return true
 	})
+	found = append(found, d.unreadSqueezed(compressed, wanted)...)
+	d.claims = nil
 	return found
 }
 
-// bornIn is bornAndRotated in one directory.
-func (d *discovery) bornIn(dir string, since time.Time) (found []*input) {
+// bornIn is bornAndRotated in one directory, but that it only collects what is compressed.
+func (d *discovery) bornIn(dir string, since time.Time, compressed map[inode]*squeezed) (found []*input) {
 	entries, err := d.list(dir)
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
 		path := join(dir, e.Name())
-		first := d.rotatedFrom(dir, e.Name())
-		if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() {
+		if !e.Type().IsRegular() {
 			continue
 		}
-		in := d.openBorn(path, first, since.Add(-bornSlack))
-		if in == nil && !isCompressedName(path) && d.replaced(path, first) {
-			in = d.openBorn(path, first, since.Add(-bornLate))
+		if isCompressedName(path) {
+			if first := d.squeezedFrom(dir, e.Name()); first != "" {
+				if z := d.squeezedAt(path, first, since); z != nil {
+					compressed[z.id] = z
+				}
+			}
+			continue
+		}
+		first := d.rotatedFrom(dir, e.Name())
+		if first == "" || d.src.globs.match(path) {
+			continue
+		}
+		in := d.openBorn(path, first, since.Add(-bornSlack), d.isCopy)
+		if in == nil && d.replaced(path, first) {
+			in = d.openBorn(path, first, since.Add(-bornLate), d.isCopy)
 		}
 		if in != nil {
 			found = append(found, in)
 		}
 	}
 	return found
+}
+
+// isCopy reports whether an open file is a copy of what is read anyway, as copytruncate and people
+// make them.
+func (d *discovery) isCopy(f *os.File, first string, id inode, born uint64) bool {
+	return d.claimed().files[id] || d.copied(first, born, func() (io.Reader, func(), error) {
+		return io.NewSectionReader(f, 0, 1<<62), func() {}, nil
+	})
 }
 
 // replaced reports whether what is at first now, if anything, was born behind the file
@@ -114,7 +139,7 @@ func (d *discovery) bornUnseen(dir string, since time.Time) {
 		if first == "" || d.src.globs.match(path) || !e.Type().IsRegular() || isCompressedName(path) || !d.replaced(path, first) {
 			continue
 		}
-		if in := d.openBorn(path, first, since); in != nil {
+		if in := d.openBorn(path, first, since, nil); in != nil {
 			d.announce(in, false)
 		}
 	}
@@ -136,8 +161,31 @@ func (d *discovery) rotatedFrom(dir, name string) string {
 	}
 }
 
-// openBorn makes the file at path an input if it was born after since.
-func (d *discovery) openBorn(path, first string, since time.Time) *input {
+// squeezedFrom is rotatedFrom for a compressed file, which the globs may match: of the paths that it may have been
+// rotated from, the shortest one that a file is, or was, at.
+func (d *discovery) squeezedFrom(dir, name string) (first string) {
+	used := func(path string) bool {
+		if d.paths[path] != nil {
+			return true
+		}
+		for _, places := range d.known.byKey {
+			if at, _ := unescapePath(places[0].path); at == path {
+				return true
+			}
+		}
+		return false
+	}
+	first = d.rotatedFrom(dir, name)
+	for path := first; path != ""; path = d.rotatedFrom(dir, filepath.Base(path)) {
+		if used(path) {
+			first = path
+		}
+	}
+	return first
+}
+
+// openBorn makes the file at path an input if it was born after since, and is no copy.
+func (d *discovery) openBorn(path, first string, since time.Time, isCopy func(f *os.File, first string, id inode, born uint64) bool) *input {
 	f, err := d.src.openFile(path)
 	if err != nil {
 		return nil
@@ -149,11 +197,8 @@ func (d *discovery) openBorn(path, first string, since time.Time) *input {
 		f.Close()
 		return nil
 	}
-	if isCompressedName(path) || sniffCodec(f) != nil {
+	if sniffCodec(f) != nil || isCopy != nil && isCopy(f, first, id, born) {
 		f.Close()
-		if !d.readAsCopy(path) {
-			d.complain(path, "rotated_compressed", "it was created, rotated and compressed while no daemon ran; it may hold lines that were never read")
-		}
 		return nil
 	}
 	in, adopted := d.newInput(f, fd, id, first)

@@ -164,13 +164,3 @@ func (d *discovery) leaveOut(path string) {
 	d.src.deps.Log.Info("compressed files in the paths are left out, unless they hold the rest of a file that was not read to its end; this is said once",
 		"path", path)
 }
-
-// readAsCopy reports whether the file at path is read as the copy of one that is gone.
-func (d *discovery) readAsCopy(path string) bool {
-	for _, in := range d.inputs {
-		if slices.ContainsFunc(in.copies, func(c copyFile) bool { return c.path == path }) {
-			return true
-		}
-	}
-	return false
-}

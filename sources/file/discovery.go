@@ -40,6 +40,8 @@ type discovery struct {
 	saidCompressed bool
 	copies         uint64 // inputs made of copies so far
 
+	claims *claims // of the start; nil: not yet looked for
+
 	holding holding
 
 	steadyUntil time.Time // when a start, or a look after lost events, goes on though directories do not hold still
@@ -86,7 +88,7 @@ func (d *discovery) start() {
 	d.walked = []*input{}
 	d.walk()
 	d.steadyUntil = time.Now().Add(steadyMost)
-	restored := append(d.restore(), d.bornAndRotated()...)
+	restored := d.restore()
 	slices.SortStableFunc(restored, byAge)
 	slices.SortStableFunc(d.walked, byAge)
 	// What was rotated while we looked comes behind what the walk has seen, but

@@ -63,10 +63,12 @@
 // One that was both created and renamed out of the globs while lbshipd was down
 // is found if its name is that of a globbed path with something added
 // (app.log.1, app.log-20260102) and it was born after the former daemon had
-// surely watched; not if it was compressed meanwhile (nothing was read of it, so nothing
-// shows what it is), was moved elsewhere, or the file system knows no birth
-// times. A glob that has the rotated names too (with the compressed ones
-// excluded) finds it in any case. The same is done when events were lost. Without inotify, the same is true of a file
+// surely watched; not if it was moved elsewhere, or the file system knows no birth
+// times. If it was compressed meanwhile, the modification time that compressors keep, or gzip's
+// header, shows that it was written to since; else that it was compressed after the file
+// which the former daemon had read last. What may have been read before, for neither is known,
+// is a GapError "vanished" of unknown size. A glob that has the rotated names too (with the compressed ones
+// excluded) finds what is not compressed in any case. The same is done when events were lost. Without inotify, the same is true of a file
 // created and renamed between two looks at its directory (100 ms, or more if
 // looking takes more than a tenth of the time): it is found by its birth and name.
 // One that was read and is gone, without a copy, is a GapError "vanished" too.
@@ -108,7 +110,7 @@
 // is waited for.
 //
 // A compressed file (by its ending or its first bytes) that a glob matches is
-// left out otherwise: what is in it was either read when it was written, or is
+// left out otherwise, unless it was created and compressed while nobody looked: what is in it was either read when it was written, or is
 // older than the source. It is counted as "compressed_file", and said once.
 //
 // # Held files

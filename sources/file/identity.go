@@ -34,7 +34,8 @@ func fstat(fd int) (stat, inode, uint32, error) {
 // inputKey returns the key of the open file: "major.minor:inode:mark", where
 // mark is what tells two holders of one inode number apart: the birth time in
 // Unix nanoseconds ("b", hexadecimal), else the inode's generation ("g",
-// hexadecimal), else "-".
+// hexadecimal), else "-". A compressed file that was rotated while nobody looked has its birth time behind
+// a "z" ("y" if it is only announced), and behind "-b" when what is in it began, about.
 func inputKey(fd int, id inode) string {
 	return fmt.Sprintf("%s:%d:%s", deviceOf(id.dev), id.ino, inodeMark(fd))
 }
@@ -86,7 +87,8 @@ func keyInode(key string) (string, bool) {
 
 // keyBirth returns the birth time in a key, in Unix nanoseconds, 0 if there is none.
 func keyBirth(key string) uint64 {
-	mark, ok := strings.CutPrefix(key[strings.LastIndexByte(key, ':')+1:], "b")
+	mark := key[strings.LastIndexByte(key, ':')+1:]
+	mark, ok := strings.CutPrefix(mark[strings.LastIndexByte(mark, '-')+1:], "b")
 	if !ok {
 		return 0
 	}

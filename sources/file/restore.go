@@ -62,9 +62,16 @@ func (k *knownInputs) adopt(in *input) bool {
 }
 
 // restore finds the stored inputs that the walk did not: their files were
-// renamed out of the globs while nobody looked.
+// renamed out of the globs while nobody looked; and what was born and rotated since.
 func (d *discovery) restore() []*input {
-	wanted := d.missing()
+	wanted, takenOver := d.missing(), d.src.estate.former != nil
+	restored := d.restoreKnown(wanted)
+	restored = append(restored, d.bornAndRotated(wanted)...)
+	return append(restored, d.loseVanished(wanted, takenOver)...)
+}
+
+// restoreKnown makes inputs of those that are wanted and can be found, and takes them from wanted.
+func (d *discovery) restoreKnown(wanted map[string][]string) (restored []*input) {
 	if len(wanted) == 0 {
 		d.src.estate.former = nil
 		return nil
@@ -78,16 +85,12 @@ func (d *discovery) restore() []*input {
 			dirs[parent(path)] = true
 		}
 	}
-	var restored []*input
 	d.steadily(slices.Collect(maps.Keys(dirs)), func(dir string) bool {
 		restored = append(restored, d.restoreFrom(dir, wanted)...)
 		return len(wanted) > 0
 	})
-	takenOver := d.src.estate.former != nil
 	restored = append(restored, d.inherit(wanted)...)
-	restored = append(restored, d.restoreCopies(wanted)...)
-	restored = append(restored, d.loseVanished(wanted, takenOver)...)
-	return restored
+	return append(restored, d.restoreCopies(wanted)...)
 }
 
 // missing returns the stored inputs, with their paths, that are of the globs
@@ -148,6 +151,9 @@ func (d *discovery) reopen(path string, wanted map[string][]string) *input {
 	if err != nil || mode&syscall.S_IFMT != syscall.S_IFREG || d.inputs[id] != nil {
 		f.Close()
 		return nil
+	}
+	if sniffCodec(f) != nil {
+		return d.reopenSqueezed(f, path, wanted)
 	}
 	in, adopted := d.newInput(f, fd, id, path)
 	if !adopted || wanted[in.origin.Input] == nil {
