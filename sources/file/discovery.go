@@ -44,7 +44,7 @@ type discovery struct {
 
 	holding holding
 
-	steadyUntil time.Time // when a start, or a look after lost events, goes on though directories do not hold still
+	steadyUntil time.Time // when a start, or who has lost events, goes on though directories do not hold still
 	polledTo    time.Time // when all was last looked at that inotify does not cover, by the kernel's clock; zero: there is nothing of that kind
 
 	pass     int // number of the current walk

@@ -113,7 +113,7 @@ func (d *discovery) overflowed(now time.Time) {
 	d.src.deps.Log.Warn("events of directories were lost; looking at all of them", "since", since)
 	d.moves = newMoves() // halves of renames, whose other halves may be lost
 	d.walk()
-	d.steadyUntil = time.Now().Add(steadyMost)
+	d.steadyUntil = now.Add(steadyMost)
 	d.steadily(slices.Collect(maps.Keys(d.dirs)), func(dir string) bool {
 		d.bornUnseen(dir, since.Add(-bornSlack))
 		return true
