@@ -34,6 +34,7 @@ type feed struct {
 	proc   *processor
 	cancel context.CancelFunc
 	done   chan struct{}
+	admits bool        // its lanes may have what it reads; the feed's goroutine alone uses it
 	eof    bool        // set before done is closed: the input yields nothing more
 	atEnd  atomic.Bool // the reader had to wait since this was last cleared
 
@@ -69,6 +70,10 @@ func (f *feed) loop(ctx context.Context) {
 		b.Origin = f.run.input.Origin()
 		err := reader.Read(b)
 		after := b.After
+		if !f.admits && err == nil && len(b.Records) > 0 && !f.admitted() {
+			b.Release()
+			return
+		}
 		if !f.pass(ctx, b, err) || errors.Is(err, io.EOF) {
 			return
 		}
@@ -122,10 +127,10 @@ func (f *feed) wait(ctx context.Context, reader sources.Reader) bool {
 }
 
 // lookedSince reports whether the reader has looked, since a time, and found
-// nothing new; true for readers that cannot say so.
-func (f *feed) lookedSince(t time.Time) bool {
-	l, ok := f.looker.Load().(sources.Looker)
-	return !ok || l.Looked().After(t)
+// nothing new; true for readers that cannot say so, which says tells.
+func (f *feed) lookedSince(t time.Time) (looked, says bool) {
+	l, says := f.looker.Load().(sources.Looker)
+	return !says || l.Looked().After(t), says
 }
 
 // open opens the input where the lanes are; it tries until it can or ctx ends.

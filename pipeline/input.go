@@ -25,15 +25,16 @@ type inputRun struct {
 	mu      sync.Mutex
 	lanes   []*lane
 	feeds   []*feed
-	stopped bool             // feeds are being stopped: none is to be started
-	first   *inputRun        // whose place this one took, until that one is over
-	born    time.Time        // when it was found
-	waiting int              // targets that must not have it yet
-	eof     bool             // a feed has read it to its very end
-	over    bool             // all targets had all of it, or another run took over
-	passed  map[string]*lane // by target, those that had all of it once
-	follows bool             // follow is at work
-	swap    bool             // which of two groups waits in the next try to meet
+	stopped bool               // feeds are being stopped: none is to be started
+	first   *inputRun          // whose place this one took, until that one is over
+	born    time.Time          // when it was found
+	waiting int                // targets that must not have it yet
+	begun   time.Time          // when the first records of it were read, given to nobody before; zero: none were
+	eof     bool               // a feed has read it to its very end
+	over    bool               // all targets had all of it, or another run took over
+	passed  map[string]passing // by target, those that had all of it once
+	follows bool               // follow is at work
+	swap    bool               // which of two groups waits in the next try to meet
 
 	seeks map[*target]*seek // searches for where a target starts
 }
@@ -97,22 +98,15 @@ func (r *inputRun) follow() {
 		}
 		r.mu.Unlock()
 		if ready != have {
-			r.setTargets(targets)
+			r.regroup()
 		}
 	}
 }
 
-// mayHave reports whether the target had all of the predecessor.
-func (r *inputRun) mayHave(t *target) bool {
-	r.mu.Lock()
-	first := r.first
-	r.mu.Unlock()
-	return first == nil || first.drained(t, r.born)
-}
-
 // drainedAfter is how long a feed must have waited at the end of an input, since
 // the successor was found, for the input to count as drained: longer than a
-// reader needs to see news, which is more if it has waited for long already.
+// reader needs to see news, which is more if it has waited for long already, unless it
+// says itself that it has looked.
 const (
 	drainedAfter      = 60 * time.Millisecond
 	drainedAfterQuiet = 400 * time.Millisecond
@@ -127,13 +121,14 @@ var epoch = time.Now()
 func moment() int64 { return max(1, int64(time.Since(epoch))) }
 
 // drainedAt reports whether a reader that waits since then, a moment (0: it
-// does not), would by now have seen what was there when the successor was found.
-func drainedAt(since int64, successor time.Time) bool {
+// does not), would by now have seen what was there when the successor was found, or begun;
+// looked: it surely has.
+func drainedAt(since int64, successor time.Time, looked bool) bool {
 	if since == 0 {
 		return false
 	}
 	start, after := epoch.Add(time.Duration(since)), drainedAfter
-	if successor.Sub(start) > quietFor {
+	if !looked && successor.Sub(start) > quietFor {
 		after = drainedAfterQuiet
 	}
 	if start.Before(successor) {
@@ -145,7 +140,7 @@ func drainedAt(since int64, successor time.Time) bool {
 // An input that somebody goes on writing to, or that cannot be read, holds its
 // successor up no longer than this.
 var (
-	busyFor    = 5 * time.Second  // since the successor was found
+	busyFor    = 5 * time.Second  // since the successor was found, or begun
 	failingFor = 10 * time.Second // without one good read
 )
 
@@ -154,7 +149,7 @@ var (
 const busyWaits = 10
 
 // drained reports whether the target was given all that the input held, once,
-// when its successor was found, or as much of it as can be had.
+// when its successor was found, or begun, or as much of it as can be had.
 func (r *inputRun) drained(t *target, successor time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,21 +158,22 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 	}
 	// What a lane that was given all was not answered for, the target that
 	// takes its place is given first.
-	if l := r.passed[t.name]; l != nil && (l.target == t || l.idle()) {
+	if p := r.passed[t.name]; p.covers(successor) && (p.lane.target == t || p.lane.idle()) {
 		return true
 	}
 	for _, f := range r.feeds {
 		// On a busy machine the time alone says nothing of whether the reader has
 		// looked, be the successor as old as it may: this feed may have begun just now.
 		since := f.waiting.Load()
-		quiet := drainedAt(since, successor) && (f.lookedSince(successor) || longer(since, busyFor))
+		looked, says := f.lookedSince(successor)
+		quiet := drainedAt(since, successor, looked && says) && (looked || longer(since, busyFor))
 		busy := time.Since(successor) > busyFor && f.waits.Load() >= busyWaits
 		if !quiet && !busy && !longer(f.failing.Load(), failingFor) {
 			continue
 		}
 		for _, l := range f.lanes {
 			if l.target == t {
-				r.pass(l)
+				r.pass(l, successor, !quiet)
 				return true
 			}
 		}
@@ -188,14 +184,6 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 // longer reports whether since, a moment, is set and further back than d.
 func longer(since int64, d time.Duration) bool {
 	return since != 0 && moment()-since >= int64(d)
-}
-
-// pass notes that the lane was given all. r.mu is held.
-func (r *inputRun) pass(l *lane) {
-	if r.passed == nil {
-		r.passed = map[string]*lane{}
-	}
-	r.passed[l.target.name] = l
 }
 
 // laneFor finds the lane of the input to t, in the target, in the store, or
@@ -346,7 +334,7 @@ func (r *inputRun) ended(f *feed) {
 	defer r.mu.Unlock()
 	for _, l := range f.lanes {
 		l.finish()
-		r.pass(l)
+		r.pass(l, time.Time{}, true)
 	}
 	r.feeds = slices.DeleteFunc(slices.Clone(r.feeds), func(have *feed) bool { return have == f })
 	r.eof = true

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lbshipd/lbshipd/config"
 	"github.com/lbshipd/lbshipd/positions"
 )
 
@@ -65,6 +66,53 @@ func TestSuccessorWaitsForAReaderThatHasNotLooked(t *testing.T) {
 		t.Errorf("lines are not in order: %q", got)
 	}
 	h.stop(5 * time.Second)
+}
+
+// A program writes its last lines to a file that was rotated away long before, and then
+// its first ones to the new file: they come in that order, also where the new one is looked at first,
+// and whatever was changed in between.
+func TestLastLinesOfAQuietFileComeBeforeTheFirstOfTheNextOne(t *testing.T) {
+	for name, change := range map[string]func(h *house, cfg *config.Config){
+		"nothing": func(*house, *config.Config) {},
+		"the source": func(h *house, cfg *config.Config) {
+			cfg.Sources[0].Labels = map[string]string{"round": "two"}
+			h.apply(cfg)
+		},
+		"a target": func(h *house, cfg *config.Config) {
+			cfg.Targets[0].QueueBytes = 2 << 20
+			h.apply(cfg)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			first, second, third := newTape(numbered(0, 10)...), newTape(), newTape()
+			h.tapes["app"], h.shelves["a"], h.shelves["b"] = first, newShelf(), newShelf()
+			h.open()
+			h.apply(simpleConfig("app", "a", "b"))
+			h.awaitLines("a", 10)
+			h.rotate <- second // and once more, before the program was told
+			h.rotate <- third
+			await(t, "the next file to be read", func() bool { return third.opened() > 0 })
+			opened := third.opened()
+			change(h, simpleConfig("app", "a", "b"))
+			if name != "nothing" {
+				await(t, "the next file to be read again", func() bool { return third.opened() > opened })
+			}
+			first.asleep.Store(true)
+			first.write(numbered(10, 20)...)
+			third.write(numbered(20, 30)...)
+			wrote := time.Now()
+			await(t, "far more than a reader needs", func() bool { return time.Since(wrote) > 4*drainedAfterQuiet })
+			first.asleep.Store(false)
+			for _, name := range []string{"a", "b"} {
+				h.awaitLines(name, 30)
+				if got := h.shelves[name].got(); !slices.Equal(got, numbered(0, 30)) {
+					t.Errorf("%s: lines are not each there once in order: %q", name, got)
+				}
+			}
+			h.stop(5 * time.Second)
+		})
+	}
 }
 
 // What was read to the end, but not answered, is read again when its target

@@ -102,20 +102,21 @@ func TestQuietInputIsDrainedOnlyAfterAnotherLook(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		waits, successor time.Time
-		want             bool
+		looked, want     bool
 	}{
-		{"waits for long, successor just found", ago(time.Minute), now, false},
-		{"waits for long, successor found a look of an active file ago", ago(time.Minute), ago(100 * time.Millisecond), false},
-		{"waits for long, successor found two looks ago", ago(time.Minute), ago(time.Second), true},
-		{"active, successor just found", ago(500 * time.Millisecond), now, false},
-		{"active, successor found a while ago", ago(500 * time.Millisecond), ago(200 * time.Millisecond), true},
-		{"has just read", now, ago(time.Second), false},
+		{"waits for long, successor just found", ago(time.Minute), now, false, false},
+		{"waits for long, successor found a look of an active file ago", ago(time.Minute), ago(100 * time.Millisecond), false, false},
+		{"waits for long, and has looked since the successor was found", ago(time.Minute), ago(100 * time.Millisecond), true, true},
+		{"waits for long, successor found two looks ago", ago(time.Minute), ago(time.Second), false, true},
+		{"active, successor just found", ago(500 * time.Millisecond), now, false, false},
+		{"active, successor found a while ago", ago(500 * time.Millisecond), ago(200 * time.Millisecond), false, true},
+		{"has just read", now, ago(time.Second), true, false},
 	} {
-		if got := drainedAt(int64(c.waits.Sub(epoch)), c.successor); got != c.want {
+		if got := drainedAt(int64(c.waits.Sub(epoch)), c.successor, c.looked); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
-	if drainedAt(0, ago(time.Minute)) {
+	if drainedAt(0, ago(time.Minute), true) {
 		t.Error("a feed that reads counts as waiting")
 	}
 }
