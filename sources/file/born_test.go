@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,11 +26,13 @@ func TestBornAndRotatedWhileDown(t *testing.T) {
 		saved time.Time
 		first bool
 		want  []string // contents, the names of the files
+		gone  int      // compressed, and perhaps unread
 	}{
-		{"saved before they were born", time.Now().Add(-time.Minute), false, []string{"app.log", "app.log-20260102", "app.log.1", "app.log.2026-01-02-03"}},
-		{"saved after they were born", time.Now().Add(time.Minute), false, []string{"app.log"}},
-		{"never saved", time.Time{}, false, []string{"app.log"}},
-		{"first run", time.Now().Add(-time.Minute), true, []string{"app.log"}},
+		{"saved before they were born", time.Now().Add(-time.Minute), false, []string{"app.log", "app.log-20260102", "app.log.1", "app.log.2026-01-02-03"}, 1},
+		{"saved just after they were born", time.Now().Add(bornSlack / 2), false, []string{"app.log", "app.log-20260102", "app.log.1", "app.log.2026-01-02-03"}, 0},
+		{"saved after they were born", time.Now().Add(time.Minute), false, []string{"app.log"}, 0},
+		{"never saved", time.Time{}, false, []string{"app.log"}, 0},
+		{"first run", time.Now().Add(-time.Minute), true, []string{"app.log"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			src := testSource(t, filepath.Join(dir, "*.log"), 0)
@@ -54,11 +57,38 @@ func TestBornAndRotatedWhileDown(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if wantSkipped := len(c.want) > 1; (skipped["rotated_compressed"] == 1) != wantSkipped || (told == 1) != wantSkipped {
+			if skipped["rotated_compressed"] != c.gone || told != c.gone {
 				t.Errorf("skipped %v, %d announced", skipped, told)
 			}
 		})
 	}
+}
+
+// What was compressed while the source that is replaced still watched is no loss, however
+// long ago the one that replaces it was made.
+func TestCompressedBeforeAReloadIsNotMissed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	former, src := testSource(t, path, 0), testSource(t, path, 0)
+	src.deps.LastSaved = kernelNow() // when it was made
+	ctx, cancel := context.WithCancel(t.Context())
+	found := make(chan sources.Input, 10)
+	done := make(chan error)
+	go func() { done <- former.Run(ctx, func(in sources.Input) { found <- in }) }()
+	write(t, path, "read\n")
+	in := <-found
+	must(t, os.Rename(path, path+".1"))
+	write(t, path+".1.gz", "compressed")
+	wrote := kernelNow()
+	waitFor(t, "the kernel's clock to go on", func() bool { return kernelNow().After(wrote.Add(pollTick)) }, func() string { return "" })
+	cancel()
+	must(t, <-done)
+	src.deps.Known = func() []sources.Stored { return []sources.Stored{{Input: in.Origin().Input, Position: in.Start()}} }
+	src.deps.Skipped = func(reason string, n int) { t.Errorf("skipped: %s", reason) }
+	src.Inherit(former)
+	d := newDiscovery(src, func(sources.Input) {})
+	defer d.close()
+	d.start()
 }
 
 // A file that a busy daemon had not seen when it last saved is found by what took its

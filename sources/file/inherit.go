@@ -23,6 +23,7 @@ var _ sources.Heir = (*source)(nil)
 func (s *source) Inherit(former sources.Source) {
 	if f, ok := former.(*source); ok {
 		s.estate.former = &f.estate
+		s.deps.LastSaved = maxTime(s.deps.LastSaved, f.Watched()) // it has watched on since this one was made
 	}
 }
 
