@@ -207,7 +207,7 @@ func refused(tb testing.TB, v *Verifier, token string) *Refusal {
 // eventually waits until ok.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			tb.Fatalf("it never happened: %s", what)
