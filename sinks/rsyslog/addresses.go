@@ -82,7 +82,7 @@ func (s *sink) dial(ctx context.Context, a *address) (transport, error) {
 		}
 		return r, nil
 	}
-	c, err := dialStream(ctx, a.text, s.timeout, a.tls, nil)
+	c, err := dialStream(ctx, a.text, s.timeout, s.settle, a.tls, nil)
 	if err != nil {
 		return nil, err
 	}

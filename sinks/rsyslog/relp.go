@@ -56,7 +56,8 @@ var errServerClose = errors.New("the server closed the session (serverclose)")
 // of transaction numbers.
 func dialRelp(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, base int64) (*relp, error) {
 	r := newRelp(timeout, base)
-	s, err := dialStream(ctx, address, timeout, conf, r)
+	// A session is believed in once it is open: there is nothing to settle.
+	s, err := dialStream(ctx, address, timeout, 0, conf, r)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,40 @@ func newRig(t testing.TB, r config.RsyslogTarget, bundle *config.TLSBundle) *rig
 	return g
 }
 
+// patience has the sink wait that long for a refusal before it believes what it has sent. A
+// server that refuses does so when its process gets to run, which on a busy machine may take
+// longer than settleTime; the wait ends with the refusal.
+func (g *rig) patience() *rig {
+	g.settle = 20 * time.Second
+	return g
+}
+
+// onlyFirst has the target's short time limit hold for what fails first, and for nothing that
+// has to work after it, however busy the machine is.
+func (g *rig) onlyFirst() *rig {
+	request := g.deps.Request
+	g.deps.Request = func(took time.Duration, outcome string) {
+		g.timeout, g.deps.Request = defaultTimeout, request
+		request(took, outcome)
+	}
+	return g
+}
+
+// quickly tries something that must not take as long as limit, a few times: a machine that
+// stood still for a while makes one try slow, what is not limited makes all of them slow.
+func quickly(t *testing.T, limit time.Duration, try func() (took time.Duration)) {
+	t.Helper()
+	var all []time.Duration
+	for range 10 {
+		took := try()
+		if took < limit {
+			return
+		}
+		all = append(all, took)
+	}
+	t.Errorf("it took %v each time, never less than %v", all, limit)
+}
+
 var testOrigin = &record.Origin{Source: "src", Kind: "file", Path: "/var/log/x.log", Host: "node1"}
 
 // batchOf makes a batch of raw lines.

@@ -53,6 +53,7 @@ type sink struct {
 	log       *slog.Logger
 	protocol  string
 	timeout   time.Duration
+	settle    time.Duration // settleTime, but for tests that must not depend on how soon a server refuses
 	enc       encoder
 	useFields bool
 	addresses
@@ -109,7 +110,7 @@ func New(t *config.Target, d sinks.Deps) (sinks.Sink, error) {
 	if r == nil {
 		return nil, fmt.Errorf("target %q has no rsyslog", t.Name)
 	}
-	s := &sink{name: t.Name, deps: d, log: d.Log, protocol: r.Protocol, timeout: time.Duration(r.Timeout), held: -1}
+	s := &sink{name: t.Name, deps: d, log: d.Log, protocol: r.Protocol, timeout: time.Duration(r.Timeout), settle: settleTime, held: -1}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

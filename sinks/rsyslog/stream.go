@@ -78,14 +78,14 @@ type stream struct {
 
 // dialStream connects, and shakes hands if conf is given. answers takes what
 // the other side says; it is nil if nothing is expected.
-func dialStream(ctx context.Context, address string, timeout time.Duration, conf *tls.Config, answers *relp) (*stream, error) {
+func dialStream(ctx context.Context, address string, timeout, settle time.Duration, conf *tls.Config, answers *relp) (*stream, error) {
 	// One time limit for each step.
 	dialer := net.Dialer{Timeout: timeout}
 	c, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, dialError(err)
 	}
-	s, err := newStream(c.(*net.TCPConn), timeout, answers)
+	s, err := newStream(c.(*net.TCPConn), timeout, settle, answers)
 	if err == nil && conf != nil {
 		err = s.handshake(ctx, conf)
 	}
@@ -97,13 +97,13 @@ func dialStream(ctx context.Context, address string, timeout time.Duration, conf
 }
 
 // newStream makes a stream of a connection, before any handshake.
-func newStream(c *net.TCPConn, timeout time.Duration, answers *relp) (*stream, error) {
+func newStream(c *net.TCPConn, timeout, settle time.Duration, answers *relp) (*stream, error) {
 	w := &wire{TCPConn: c, timeout: timeout}
 	var err error
 	if w.raw, err = w.SyscallConn(); err != nil {
 		return nil, localError(err)
 	}
-	s := &stream{wire: w, conn: w, timeout: timeout, settle: settleTime, dead: make(chan struct{})}
+	s := &stream{wire: w, conn: w, timeout: timeout, settle: settle, dead: make(chan struct{})}
 	if answers != nil {
 		s.take, w.many, w.ahead = answers.take, answers.many, bufio.NewReaderSize(unhurried{w}, readAhead)
 	}

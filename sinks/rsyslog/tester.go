@@ -104,7 +104,7 @@ func (s *sink) testStream(ctx context.Context, p *probe.Steps, a *address, conn 
 	if s.isRelp() {
 		session = newRelp(s.timeout, s.relpBase)
 	}
-	st, err := newStream(conn, s.timeout, session)
+	st, err := newStream(conn, s.timeout, s.settle, session)
 	if err != nil {
 		p.Add(sinks.StepRecord, "", testError(err), 0)
 		return

@@ -129,8 +129,17 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 			t.Run(driver+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				c.target.Protocol = overTLS[driver]
-				wantSteps(t, test(t, c.target, c.bundle), "dns tcp !tls", c.says...)
-				probed := sinks.NewTestReport(newRig(t, c.target, c.bundle).Probe(within(t, 30*time.Second)))
+				var tested, probed sinks.TestReport
+				// See TestMutualTLS: with OpenSSL a connection may end for what was wrong with another one.
+				for range 5 {
+					ctx := within(t, time.Minute)
+					tested = sinks.NewTestReport(newRig(t, c.target, c.bundle).patience().Test(ctx, "alice"))
+					probed = sinks.NewTestReport(newRig(t, c.target, c.bundle).patience().Probe(ctx))
+					if !strings.Contains(show(tested)+show(probed), "without saying why") {
+						break
+					}
+				}
+				wantSteps(t, tested, "dns tcp !tls", c.says...)
 				wantSteps(t, probed, "dns tcp !tls", c.says...)
 				if cause := probed.Steps[2].Cause; cause != causes[name] {
 					t.Errorf("cause %q, want %q", cause, causes[name])
@@ -143,7 +152,7 @@ func TestTestSaysWhatTLSDoesNotLike(t *testing.T) {
 // loneServer serves one connection.
 func loneServer(t *testing.T, serve func(net.Conn)) string {
 	return listen(t, func(c *net.TCPConn) {
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		serve(c)
 	})
 }
@@ -192,19 +201,22 @@ func TestTestOfAPeerThatIsNone(t *testing.T) {
 		}), "dns tcp !tls", []string{"asked for a client certificate; most likely it refuses ours (CN=node1"}},
 		"refuses a certificate": {"tls", loneServer(t, func(c net.Conn) { tls.Server(c, picky).Handshake(); io.Copy(io.Discard, c) }), "dns tcp !tls", []string{"refused our client certificate"}},
 		"refuses the message":   {"relp", startRelpServer(t, nil, func(int) (int, fault) { return 0, answers500 }).Address, "dns tcp relp !record", []string{"the server answers"}},
-		"answers no message":    {"relp", startRelpServer(t, nil, func(int) (int, fault) { return 0, hangs }).Address, "dns tcp relp !record", []string{"no message for 1s"}},
+		"answers no message":    {"relp", startRelpServer(t, nil, func(int) (int, fault) { return 0, hangs }).Address, "dns tcp relp !record", []string{"no message for 5s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := config.RsyslogTarget{Protocol: c.protocol, Address: c.address, Timeout: config.Duration(time.Second)}
+			r := config.RsyslogTarget{Protocol: c.protocol, Address: c.address}
+			switch {
+			case strings.HasPrefix(name, "silent"):
+				r.Timeout = config.Duration(time.Second)
+			case name == "answers no message": // but open
+				r.Timeout = config.Duration(5 * time.Second)
+			}
 			if config.UsesTLS(c.protocol) {
 				r.ServerName = "logs.example"
 			}
-			began := time.Now()
-			wantSteps(t, test(t, r, p.bundle()), c.steps, c.says...)
-			if took := time.Since(began); took > 15*time.Second {
-				t.Errorf("that took %v", took)
-			}
+			report := sinks.NewTestReport(newRig(t, r, p.bundle()).patience().Test(within(t, time.Minute), "alice"))
+			wantSteps(t, report, c.steps, c.says...)
 		})
 	}
 }
