@@ -115,8 +115,9 @@ func TestAppliedLate(t *testing.T) {
 
 // What cannot be found out in time is said to be unknown.
 func TestUnknownWhetherApplied(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
-	r.o.Timeout = time.Second
+	r.o.Timeout = 5 * time.Second // it has to be enough for what comes before the write
 	s, p := r.proxied()
 	if _, err := s.List(r.ctx()); err != nil {
 		t.Fatal(err)

@@ -212,7 +212,7 @@ func TestRestoredAndCaughtUp(t *testing.T) {
 
 func (r *rig) deleteAll() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := r.etcd.Client().Delete(ctx, r.o.Prefix+"/", clientv3.WithPrefix()); err != nil {
 		r.t.Fatal(err)

@@ -71,7 +71,7 @@ func TestLeaderKilledWhileCounting(t *testing.T) {
 // increment adds one to the label, whatever others do meanwhile.
 func (r *rig) increment(s *Store) error {
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		all, err := s.List(ctx)
 		if err != nil {
 			cancel()
@@ -112,11 +112,13 @@ func TestAllMembersDownAndBack(t *testing.T) {
 		t.Cleanup(cancel)
 		return ctx
 	}
-	_, err := s.List(brief())
-	if !errors.Is(err, config.ErrUnavailable) || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("listing: %v", err)
-	}
-	_, err = s.Write(brief(), []config.Change{source(t, "b", "")}, me)
+	// What is said first may be how the connection ended, not yet why there is no other.
+	eventually(t, "it is said that the connection is refused", func() bool {
+		_, err := s.List(brief())
+		wantError(t, err, config.ErrUnavailable)
+		return strings.Contains(err.Error(), "connection refused")
+	})
+	_, err := s.Write(brief(), []config.Change{source(t, "b", "")}, me)
 	wantError(t, err, config.ErrUnavailable)
 	wantError(t, s.Report(brief(), config.Collector{ID: "n1"}), config.ErrUnavailable)
 	eventually(t, "it is known that etcd is away", func() bool { _, err := s.Reached(); return errors.Is(err, config.ErrUnavailable) })
@@ -140,8 +142,9 @@ func TestAllMembersDownAndBack(t *testing.T) {
 func TestPatientCallersAreToldInTime(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, testbed.StartEtcd(t, testbed.EtcdOptions{}))
+	r.write(r.open(), source(t, "a", ""))
 	s := r.open(func(o *Options) { o.Timeout = time.Second })
-	r.write(s, source(t, "a", ""))
+	eventually(t, "it is connected", func() bool { _, err := s.List(r.ctx()); return err == nil })
 	r.etcd.KillAll()
 	began := time.Now()
 	if _, err := s.List(r.ctx()); !errors.Is(err, config.ErrUnavailable) {
@@ -150,7 +153,7 @@ func TestPatientCallersAreToldInTime(t *testing.T) {
 	if _, err := s.Write(r.ctx(), []config.Change{source(t, "b", "")}, me); !errors.Is(err, config.ErrUnavailable) {
 		t.Errorf("write: %v", err)
 	}
-	if took := time.Since(began); took > 10*time.Second { // r.ctx has 30 s
+	if took := time.Since(began); took > 30*time.Second { // r.ctx has a minute
 		t.Errorf("that took %v", took)
 	}
 }
@@ -246,7 +249,7 @@ func TestStartWithoutEtcd(t *testing.T) {
 	if names(e) != "a out" || !e.Cached || e.Hash != running.Hash || e.Config.Targets[0].Loki.BasicAuth.Password.Reveal() != "s3cret-of-the-target" {
 		t.Fatalf("from the cache: %+v", e)
 	}
-	if took := time.Since(begin); took > 5*time.Second {
+	if took := time.Since(begin); took > 30*time.Second { // w.next has a minute
 		t.Errorf("a start without etcd took %v", took)
 	}
 	if _, err := second.Reached(); !errors.Is(err, config.ErrUnavailable) {

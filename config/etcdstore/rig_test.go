@@ -126,7 +126,7 @@ func (r *rig) get(key string) string {
 }
 
 func (r *rig) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	r.t.Cleanup(cancel)
 	return ctx
 }
@@ -204,7 +204,7 @@ func (w *watcher) end() {
 // next returns the next Event.
 func (w *watcher) next() config.Event {
 	w.t.Helper()
-	return w.nextIn(20 * time.Second)
+	return w.nextIn(time.Minute)
 }
 
 func (w *watcher) nextIn(limit time.Duration) config.Event {
@@ -224,7 +224,7 @@ func (w *watcher) nextIn(limit time.Duration) config.Event {
 // until returns the next Event that is as wanted.
 func (w *watcher) until(what string, ok func(config.Event) bool) config.Event {
 	w.t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	var e config.Event
 	for time.Now().Before(deadline) {
 		if e = w.nextIn(time.Until(deadline)); ok(e) {
@@ -281,7 +281,7 @@ func newKeys(t testing.TB) (*seal.Keys, string) {
 // eventually asks until it is so.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
