@@ -171,7 +171,7 @@ func TestTLSIsReloadedUnderLoad(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.Cert)
 	client := func(keepalive bool) *http.Client {
-		return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: !keepalive}}
+		return &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: !keepalive}}
 	}
 	shown := func(c *http.Client) string {
 		answer, err := c.Get(l.URL() + "/version")
@@ -253,7 +253,7 @@ func TestClientCertificates(t *testing.T) {
 			}
 			config.Certificates = []tls.Certificate{pair}
 		}
-		client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
 		answer, err := client.Get(l.URL() + path)
 		if err != nil {
 			return 0, err

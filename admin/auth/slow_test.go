@@ -101,7 +101,7 @@ func TestHeaderBombs(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		go io.WriteString(c, text)
 		line, _ := bufio.NewReader(c).ReadString('\n')
 		return strings.TrimSpace(line)
@@ -219,7 +219,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		return c
 	}
 	dial()

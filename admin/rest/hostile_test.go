@@ -163,7 +163,7 @@ func TestLyingAboutTheLength(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(c, "POST %s/sources HTTP/1.1\r\nHost: x\r\n%s: admin\r\nContent-Type: application/json\r\n%s\r\n\r\n", rest.Prefix, roleHeader, head)
 		go func() {
 			_, _ = io.Copy(c, body)
