@@ -114,7 +114,7 @@ func TestDoctorEnds(t *testing.T) {
 	for _, args := range [][]string{args, {"--etcd-endpoints", "http://" + at, "--data-dir", b.data}} {
 		start := time.Now()
 		_, r, out := runDoctorHere(t, append(args, "--timeout", "3s", "--admin-socket", socket)...)
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > time.Minute { // the targets' own limit is 10 minutes
 			t.Errorf("it took %s", took)
 		}
 		if !strings.Contains(out, "not-made") && len(r.Findings) == 0 {

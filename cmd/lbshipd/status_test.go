@@ -93,7 +93,7 @@ targets:
 // json asks for the status until cond holds.
 func (d *workingDaemon) await(t *testing.T, what string, cond func(code int, st *admin.Status) bool) *admin.Status {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		code, out := lbshipd("status", "--address", d.url, "-o", "json")
 		var st admin.Status
 		if err := json.Unmarshal([]byte(out), &st); err != nil {

@@ -374,7 +374,7 @@ func TestWatchSeesWrites(t *testing.T) {
 		select {
 		case e := <-events:
 			return e
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no Event")
 		}
 		return Event{}

@@ -45,7 +45,7 @@ func (s server) start(t *testing.T) string {
 			return
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		if s.plain != "" {
 			c.Read(make([]byte, 1))
 			c.Write([]byte(s.plain))
@@ -80,14 +80,14 @@ func dial(t *testing.T, address string, o tlsbundle.Options) error {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var shown tlsbundle.Shown
 	tc := tls.Client(c, tlsbundle.Watch(conf, &shown))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return tlsbundle.Explain(err, shown)
 	}
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.ReadFull(tc, make([]byte, 1)); err != nil {
 		return tlsbundle.Explain(err, shown)
 	}

@@ -265,7 +265,7 @@ func TestFileThatGetsTheInodeOfOneGivenUp(t *testing.T) {
 		select {
 		case in := <-found:
 			return in.(*input)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the file is not found")
 			return nil
 		}

@@ -15,7 +15,7 @@ import (
 // await takes events until one has that name.
 func (n *notifier) await(t *testing.T, name string) (all []event) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		for _, e := range n.take() {
 			if all = append(all, e); e.name == name {

@@ -20,7 +20,7 @@ func TestFoundBehindItsSuccessor(t *testing.T) {
 	d.start()
 	see := func() {
 		t.Helper()
-		for n, deadline := len(found), time.After(10*time.Second); len(found) == n; {
+		for n, deadline := len(found), time.After(time.Minute); len(found) == n; {
 			select {
 			case <-d.events():
 				d.handle()

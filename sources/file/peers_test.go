@@ -205,8 +205,16 @@ func TestTruncatedFileIsNotReadInALoop(t *testing.T) {
 					must(t, os.WriteFile(path+".1.gz", gz[:len(gz)/2], 0o644))
 				}
 				must(t, os.Truncate(path, int64(size)))
+				want := 0
+				for at := 0; at < size; want++ {
+					at += len(lines[want]) + 1
+				}
+				if size > 0 {
+					want-- // the last is cut
+				}
 				gaps, got, reads := 0, 0, 0
-				for quiet := 0; quiet < 2; reads++ {
+				// On a busy machine it may seem quiet before all was read.
+				for quiet := 0; quiet < 2 || gaps < 1 || got < want; reads++ {
 					if reads > 200 {
 						t.Fatalf("%d reads, %d gaps, %d lines", reads, gaps, got)
 					}
@@ -224,13 +232,6 @@ func TestTruncatedFileIsNotReadInALoop(t *testing.T) {
 					} else if err != nil {
 						t.Fatal(err)
 					}
-				}
-				want := 0
-				for at := 0; at < size; want++ {
-					at += len(lines[want]) + 1
-				}
-				if size > 0 {
-					want-- // the last is cut
 				}
 				if gaps != 1 || got != want {
 					t.Errorf("%d gaps, %d lines, want 1 and %d, in %d reads", gaps, got, want, reads)

@@ -201,7 +201,7 @@ func TestCompletionIsBounded(t *testing.T) {
 	s := serveSocket(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hangs }))
 	defer close(hangs)
 	t.Setenv(envEndpoint, "unix:"+s)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r := run(ctx, "", cobra.ShellCompNoDescRequestCmd, "get", "source", "")
 	if r.out != ":4\n" || ctx.Err() != nil {

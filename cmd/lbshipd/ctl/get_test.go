@@ -118,7 +118,7 @@ func (w *watching) Write(p []byte) (int, error) {
 
 func (w *watching) await(t *testing.T, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		w.mu.Lock()
 		have := w.text.String()
 		w.mu.Unlock()
@@ -194,7 +194,7 @@ func TestWatchOutlivesTheDaemonAndUsesEtags(t *testing.T) {
 	w, stop := watch(t, "unix:"+socket, "services", "-o", "json")
 	defer stop()
 	w.await(t, `"name": "a"`)
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
 		mu.Lock()
 		n := notModified
 		mu.Unlock()

@@ -79,7 +79,6 @@ func ids(all []Finding) (list []string) {
 func TestACheckThatHangsIsLeftBehind(t *testing.T) {
 	release := make(chan struct{})
 	left := make(chan struct{})
-	start := time.Now()
 	r := runCheck(t.Context(), &patient{}, check{"hangs", "test", func(_ context.Context, _ *patient, r *result) {
 		<-release
 		r.add(found("disk-full", "x", "late"))
@@ -88,7 +87,7 @@ func TestACheckThatHangsIsLeftBehind(t *testing.T) {
 	f, state := r.close()
 	close(release)
 	<-left
-	if len(f) > 0 || state.Status != "not-made" || !strings.Contains(state.Reason, "did not end") || time.Since(start) > 5*time.Second || r.count() > 0 {
+	if len(f) > 0 || state.Status != "not-made" || !strings.Contains(state.Reason, "did not end") || r.count() > 0 {
 		t.Errorf("%+v %+v", f, state)
 	}
 }
