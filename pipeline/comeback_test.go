@@ -73,7 +73,7 @@ func TestFileThatCameAndWentWithoutATargetIsRead(t *testing.T) {
 	if got := h.shelves["a"].got(); !slices.Equal(got, []string{"one", "two", "three"}) {
 		t.Errorf("got %q", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // An input that the others have done with while a target was away is found
@@ -114,7 +114,7 @@ func TestTargetThatComesBackIsGivenWhatTheOthersHaveDoneWith(t *testing.T) {
 				}
 				return true
 			})
-			h.stop(5 * time.Second)
+			h.stop(time.Minute)
 		})
 	}
 }
@@ -141,5 +141,5 @@ func TestPlaceOfANewTargetIsSavedWithTheReload(t *testing.T) {
 	if p, ok := store.Get(positions.Key{Source: "app", Target: "b", Input: "tape"}); !ok || p != "100" {
 		t.Errorf("the place of b is %q, stored: %v", p, ok)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -78,7 +78,7 @@ func TestRejectedObjectsAreTold(t *testing.T) {
 		t.Errorf("at last: %+v", st)
 	}
 	wantMetrics(0, 0, 0)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // Condition changes with all that it is to tell, and with nothing else.
@@ -160,7 +160,7 @@ func TestConditionChangesWithWhatIsWrong(t *testing.T) {
 	}
 	h.sup.Refuse(errors.New("a typo"))
 	changes("refused")
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	changes("stopped")
 }
 
@@ -191,7 +191,7 @@ func TestTotalsOutliveTargets(t *testing.T) {
 	if got := h.sup.Status().Totals["stdout"]; got != (Totals{4, 3, 2}) {
 		t.Errorf("%+v", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A store that goes away while all runs is told of, and is no part of what is refused.
@@ -218,5 +218,5 @@ func TestStoreIsAway(t *testing.T) {
 	if st := h.sup.Status(); len(st.Reasons()) != 0 || !st.Away.IsZero() {
 		t.Errorf("back: %q", st.Reasons())
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

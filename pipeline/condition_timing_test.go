@@ -39,5 +39,5 @@ func BenchmarkCondition(b *testing.B) {
 			h.sup.Status()
 		}
 	})
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -88,12 +88,12 @@ func TestTheLastReadHasATime(t *testing.T) {
 	if at, there := got["quiet "]; !there || at != 0 {
 		t.Errorf("of the quiet source there is %v (%v)", at, there)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func TestTheDisksRoomIsShown(t *testing.T) {
 	h := newHouse(t)
 	h.open()
 	await(t, "the room on disk", func() bool { return h.series(specDataDirFree.Name)[""] > 1<<20 })
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

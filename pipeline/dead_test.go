@@ -127,7 +127,7 @@ func TestLettersAreKeptBeforePositionsMove(t *testing.T) {
 		looks++
 		return at == 5000
 	})
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	if lines, _ := lettersOf(t, h.dir); len(lines) != 500 || len(sink.taken) != 4500 {
 		t.Errorf("%d letters, %d lines taken, after %d looks", len(lines), len(sink.taken), looks)
 	}
@@ -153,7 +153,7 @@ func TestLettersThatCannotBeKept(t *testing.T) {
 	if n := counterValue(t, h, "lbshipd_target_dead_letters_errors_total"); n != 10 {
 		t.Errorf("%v letters are counted as not kept, want 10", n)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func counterValue(t *testing.T, h *house, name string) float64 {

@@ -79,7 +79,7 @@ func TestPartsSurviveAFeedThatStartsAnew(t *testing.T) {
 			t.Errorf("%s: %+v, want %d read and delivered", name, r, len(want))
 		}
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A source whose format changes between the parts of a line ships them all the same.
@@ -99,7 +99,7 @@ func TestPartsAreNotForgottenWhenTheFormatChanges(t *testing.T) {
 	if got := h.shelves["a"].got(); !slices.Equal(got, []string{first, second}) {
 		t.Errorf("got %q", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // What was lent is not written over by the joiner that goes on.

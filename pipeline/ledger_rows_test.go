@@ -70,7 +70,7 @@ func TestLedgerOutlivesTargetsAndInputs(t *testing.T) {
 	if row := h.row("app", "c"); row.Read != 0 || !row.Running {
 		t.Errorf("a new target: %+v", row)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	saved, err := positions.ReadLedger(h.dir)
 	if err != nil || len(saved) != 2 || saved[1].Delivered != 150 {
 		t.Errorf("saved: %+v %v", saved, err)
@@ -91,7 +91,7 @@ func TestStalePositionIsAGapInTheLedger(t *testing.T) {
 	if row := h.settled("a", 27); row.Delivered != 27 || !slices.Equal(row.Lost, want) {
 		t.Errorf("got %+v, want 27 delivered and %+v", row, want)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // What a gap says goes into the ledger as far as it says it.
@@ -122,5 +122,5 @@ func TestWhatAReaderLeavesOutIsLost(t *testing.T) {
 	if row := h.settled("a", 20); row.Delivered != 15 || !slices.Equal(row.Lost, want) {
 		t.Errorf("got %+v, want 15 delivered and %+v", row, want)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -238,7 +238,7 @@ func TestLedgerBalancesAtAllTimes(t *testing.T) {
 	if scrapes < 100 || flying == 0 {
 		t.Errorf("%d rows scraped, %d with something in flight: that proves little", scrapes, flying)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // exact holds the row against what became of the lines that are on the tape,
@@ -335,7 +335,7 @@ func TestLedgerIsExactAfterAnyCut(t *testing.T) {
 	if midway == 0 {
 		t.Error("no cut was in the middle of anything")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // What a target does not name is attributed as far as it can be, and an answer

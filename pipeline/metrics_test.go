@@ -106,7 +106,7 @@ func TestMetricsKeepTheirSpecification(t *testing.T) {
 			}
 		}
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // https://prometheus.io/docs/practices/naming/
@@ -148,5 +148,5 @@ func TestRemovedObjectsLeaveNoSeries(t *testing.T) {
 			}
 		}
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -58,7 +58,7 @@ func TestACacheThatCannotBeWrittenShows(t *testing.T) {
 	if h.sup.Condition() == before {
 		t.Error("the condition is what it was")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // What a source is kept from reading shows in the status, and changes the condition by which a
@@ -107,5 +107,5 @@ func TestARefusedFileShows(t *testing.T) {
 	if h.sup.Condition() == before {
 		t.Error("the condition is what it was")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -87,7 +87,7 @@ func cameAndWent(t *testing.T, deleted bool) {
 	if !slices.Equal(got, []string{"four", "one", "three", "two"}) {
 		t.Errorf("got %q", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A source that is not read any more goes on watching until there is another one: what it
@@ -115,5 +115,5 @@ func TestASourceThatIsNotReadGoesOnWatching(t *testing.T) {
 	if known := h.sup.known("app"); len(known) != 1 || len(h.shelves["a"].got()) > 0 {
 		t.Errorf("knows %v, and gave %q", known, h.shelves["a"].got())
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

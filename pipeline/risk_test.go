@@ -76,7 +76,7 @@ func TestWhatIsAtRiskIsToldPerTarget(t *testing.T) {
 	if r := ask(time.Minute)[dead]; r.Soon || r.Bytes != 0 {
 		t.Errorf("all is answered, and yet %+v", r)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func TestRisksOfInputsAreAdded(t *testing.T) {
@@ -141,5 +141,5 @@ func TestBehindCountsInputsThatOthersAreThroughWith(t *testing.T) {
 	h.shelves["slow"].hold(false)
 	h.awaitLines("slow", 3010)
 	await(t, "slow to be with the others", func() bool { return behind("slow") == 0 })
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -37,7 +37,7 @@ func TestDeadTargetIsGivenEveryFileOfAChainOfRotations(t *testing.T) {
 		}
 	}
 	await(t, "the files that have ended to be forgotten", func() bool { return h.run("app") != nil })
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	for _, e := range h.store.Entries("app") {
 		if e.Input == "tape" || e.Input == "next" {
 			t.Errorf("the position of %s at %s is still stored", e.Input, e.Target)
@@ -65,7 +65,7 @@ func TestSuccessorWaitsForAReaderThatHasNotLooked(t *testing.T) {
 	if got := h.shelves["a"].got(); !slices.Equal(got, numbered(0, 30)) {
 		t.Errorf("lines are not in order: %q", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A program writes its last lines to a file that was rotated away long before, and then
@@ -136,7 +136,7 @@ func TestChangedTargetIsGivenTheRestOfAnInputThatEnded(t *testing.T) {
 	if got := broken.got(); len(got) != 0 {
 		t.Errorf("the broken target was given %d lines", len(got))
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A target that had all of an input is not given it again because another one
@@ -167,7 +167,7 @@ func TestInputThatEndedIsNotRepeatedForTheTargetThatHadIt(t *testing.T) {
 	h.awaitLines("slow", 3000)
 	await(t, "the input to be forgotten", func() bool { return h.run("app") == nil })
 	h.awaitLines("quick", 3000)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	for _, name := range []string{"slow", "quick", "third"} {
 		if p, ok := h.store.Get(positions.Key{Source: "app", Target: name, Input: "tape"}); ok {
 			t.Errorf("the position %s at %s is still stored", p, name)
@@ -199,7 +199,7 @@ func TestTargetThatComesBackIsGivenWhatAppearedMeanwhile(t *testing.T) {
 	if got := h.shelves["b"].got(); !slices.Equal(got, numbered(0, 200)) {
 		t.Error("b: lines are not each there once in order")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A target that comes back has what it left of one file before the next one.
@@ -224,5 +224,5 @@ func TestTargetThatComesBackIsGivenItsRestInOrder(t *testing.T) {
 	if got := h.shelves["b"].got(); !slices.Equal(got, numbered(0, 1200)) {
 		t.Error("b: lines are not each there once in order")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

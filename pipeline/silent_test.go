@@ -25,8 +25,12 @@ func TestSilentSourceIsTold(t *testing.T) {
 	}
 	h.open()
 	cfg := simpleConfig("app", "a")
-	cfg.Sources[0].SilentAfter = config.Duration(2 * time.Second)
+	const silentAfter = 2 * time.Second
+	cfg.Sources[0].SilentAfter = config.Duration(silentAfter)
 	cfg.Sources = append(cfg.Sources, config.Source{Name: "quiet", LogFormat: "raw"})
+	begun := time.Now()
+	// soon: what is seen now is of before the source can be silent. A busy machine may stand still for that long.
+	soon := func() bool { return time.Since(begun) < silentAfter }
 	h.apply(cfg)
 	healthy := h.sup.Condition()
 	told := func() bool {
@@ -34,7 +38,7 @@ func TestSilentSourceIsTold(t *testing.T) {
 			return strings.HasPrefix(r, `source "app" has yielded nothing for `) && strings.HasSuffix(r, "longer than its silentAfter")
 		})
 	}
-	if told() {
+	if told() && soon() {
 		t.Errorf("told at once: %q", h.reasons())
 	}
 	await(t, "the silence", told)
@@ -49,10 +53,11 @@ func TestSilentSourceIsTold(t *testing.T) {
 	}
 	await(t, "the gauge", func() bool { return h.gauge(specSilent, "app") == 1 })
 
+	begun = time.Now()
 	h.tapes["app"].write("a line")
 	await(t, "a record", func() bool { return !told() })
 	h.awaitLines("a", 1)
-	if h.sup.Condition() != healthy {
+	if h.sup.Condition() != healthy && soon() {
 		t.Error("the condition is not what it was")
 	}
 
@@ -66,5 +71,5 @@ func TestSilentSourceIsTold(t *testing.T) {
 	}
 	<-fails
 	fails <- nil
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -43,7 +43,7 @@ func TestFullSpoolFallsBackToTheSource(t *testing.T) {
 		h.sup.Sample()
 		return h.gauge(specSpoolStuck, "a") == 0
 	})
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func (h *house) gauge(s Metric, name string) float64 {
@@ -107,7 +107,7 @@ func TestSpoolOnAFullDisk(t *testing.T) {
 		h.sup.Sample()
 		return h.gauge(specSpoolStuck, "a") == 0
 	})
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // Damage in the middle of the spool: what is lost is counted, announced where
@@ -153,7 +153,7 @@ func damagedSpool(t *testing.T, where func([]byte) int) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%d lines, want %d with the hole behind line %d", len(got), len(want), hole)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // wall is a shelf that takes nothing while it is up.
@@ -193,7 +193,7 @@ func TestStopLeavesWhatIsQueuedInTheSpool(t *testing.T) {
 	h.apply(spooledConfig(64<<20, "a"))
 	h.awaitLines("a", 200)
 	h.wantLines("a", numbered(0, 200))
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A spool whose target is gone is told of, waits for 30 days, and is then given
@@ -227,7 +227,7 @@ func TestSpoolThatNobodyComesForIsGivenUp(t *testing.T) {
 	if c := h.store.Counts(positions.Pair{Source: "app", Target: "a"}); c.Read != 300 || c.LostRecords() != 300 {
 		t.Errorf("the ledger: %+v", c)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A spool that cannot be opened costs nothing but the spool, and is tried again.
@@ -254,7 +254,7 @@ func TestSpoolThatCannotBeOpened(t *testing.T) {
 	h.shelves["a"].hold(false)
 	h.awaitLines("a", 200)
 	h.wantLines("a", numbered(0, 200))
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func write(t *testing.T, name string) string {

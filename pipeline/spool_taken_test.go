@@ -31,5 +31,5 @@ func TestWhatIsTakenFromASpoolIsCountedAcrossAKill(t *testing.T) {
 	if r := h.settledRow("app", "a"); r.Read != 500 || r.Delivered != 500 {
 		t.Errorf("after the second kill: %+v", r)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -123,7 +123,7 @@ func TestSpooledRecordsOutliveTheirSource(t *testing.T) {
 		t.Errorf("in the end: %+v", r)
 	}
 	await(t, "the spool to be empty", func() bool { return len(h.segments("a")) == 0 })
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // The positions were not saved when the daemon was killed, and the source
@@ -145,7 +145,7 @@ func TestSpoolKnowsPositionsThatWereNotSaved(t *testing.T) {
 	if r := h.settledRow("app", "a"); r.Read != 510 || r.Delivered != 510 {
 		t.Errorf("the ledger: %+v", r)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // Whatever the target does and whenever the daemon stops, each line arrives
@@ -210,7 +210,7 @@ func TestSpoolKeepsOrder(t *testing.T) {
 	if spooled == 0 {
 		t.Error("nothing was in the spool at any time: that proves nothing")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A spool that is taken out of the configuration is emptied first, and then gone.
@@ -229,7 +229,7 @@ func TestSpoolThatIsTakenAwayIsEmptiedFirst(t *testing.T) {
 		return errors.Is(err, os.ErrNotExist)
 	})
 	h.settledRow("app", "a")
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A target that is disabled, or gone, keeps its spool for when it is back.
@@ -252,7 +252,7 @@ func TestSpoolWaitsForItsTarget(t *testing.T) {
 	h.shelves["a"].hold(false)
 	h.awaitLines("a", 300)
 	h.wantLines("a", lines)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // The sender has taken batches into its hand, and waits for more of them, when

@@ -32,5 +32,5 @@ func TestSpoolOfWhichNothingIsLeftIsLostByItsSource(t *testing.T) {
 	if r := h.settledRow("app", "a"); r.LostRecords() != 300 || r.Read != 300 {
 		t.Errorf("the ledger: %+v", r)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -37,7 +37,7 @@ func TestFileThatIsWrittenForEverDoesNotHoldUpItsSuccessor(t *testing.T) {
 	await(t, "the new file", func() bool { return slices.Contains(h.shelves["a"].got(), "new") })
 	stop()
 	<-wrote
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A file that cannot be read any more (a bad disk, a stale network mount) must
@@ -55,7 +55,7 @@ func TestFileThatCannotBeReadDoesNotHoldUpItsSuccessor(t *testing.T) {
 	if got := h.shelves["a"].got(); got[0] != "new" {
 		t.Errorf("got %v", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // A feed that is being stopped while a queue is full must not go on with a
@@ -91,7 +91,7 @@ func TestFeedThatIsStoppedWhileAQueueIsFullEnds(t *testing.T) {
 	h.shelves["full"].hold(false)
 	h.awaitLines("full", 101)
 	h.awaitLines("quick", 101)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // What was written just before a rotation may not have been seen yet when the

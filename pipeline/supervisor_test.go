@@ -37,7 +37,7 @@ func TestEveryTargetGetsEveryRecordOnceInOrder(t *testing.T) {
 			t.Errorf("%s: lines are not each there once in order", name)
 		}
 	}
-	if left := h.stop(5 * time.Second); left != 0 {
+	if left := h.stop(time.Minute); left != 0 {
 		t.Errorf("%d records left", left)
 	}
 	entries, err := positions.ReadDir(h.dir)
@@ -76,7 +76,7 @@ func TestPositionMovesOnlyOnAnAnswer(t *testing.T) {
 			t.Errorf("%s: lines are not each there once in order", name)
 		}
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // run returns the one input of a source.
@@ -136,7 +136,7 @@ func TestFullQueueHoldsNobodyUpAndMeetsAgain(t *testing.T) {
 			t.Errorf("%s: lines are not each there once in order", name)
 		}
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // What is written after a rotation must not overtake what was written before
@@ -160,7 +160,7 @@ func TestOrderHoldsAcrossARotation(t *testing.T) {
 	if got := h.shelves["slow"].got(); !slices.Equal(got, numbered(0, 6000)) {
 		t.Error("slow: lines are not each there once in order")
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func TestReloadRestartsOnlyWhatChanged(t *testing.T) {
@@ -207,7 +207,7 @@ func TestReloadRestartsOnlyWhatChanged(t *testing.T) {
 	}
 	h.tapes["app"].write(numbered(40, 50)...)
 	h.awaitLines("a", 50)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func TestTargetAddedLaterStartsWithWhatComesNow(t *testing.T) {
@@ -230,7 +230,7 @@ func TestTargetAddedLaterStartsWithWhatComesNow(t *testing.T) {
 	if got := h.shelves["b"].got(); !slices.Equal(got, numbered(10, 30)) {
 		t.Errorf("b: %v", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func TestInputThatEndsIsForgottenOnceAllIsAnswered(t *testing.T) {
@@ -251,7 +251,7 @@ func TestInputThatEndsIsForgottenOnceAllIsAnswered(t *testing.T) {
 	h.awaitLines("a", 10)
 	await(t, "the position to be forgotten", func() bool { _, ok := h.store.Get(key); return !ok })
 	await(t, "the input to be forgotten", func() bool { return h.run("app") == nil })
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 func TestTargetThatReplacesAnotherGoesOnWhereItStopped(t *testing.T) {
@@ -263,14 +263,14 @@ func TestTargetThatReplacesAnotherGoesOnWhereItStopped(t *testing.T) {
 	h.awaitLines("old", 10)
 	h.apply(&config.Config{})
 	h.tapes["app"].write(numbered(10, 20)...)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	h.open()
 	h.apply(simpleConfig("app", "new"))
 	h.awaitLines("new", 10)
 	if got := h.shelves["new"].got(); !slices.Equal(got, numbered(10, 20)) {
 		t.Errorf("new: %v", got)
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }
 
 // Reloads, failures and a writer at the same time: each line once, in order.
@@ -297,7 +297,7 @@ func TestReloadStorm(t *testing.T) {
 		cfg.Sources[0].Labels = map[string]string{"round": string(rune('a' + i%3))}
 		h.apply(cfg)
 		if i%20 == 19 {
-			h.stop(5 * time.Second)
+			h.stop(time.Minute)
 			h.open()
 			h.apply(cfg)
 		}
@@ -308,5 +308,5 @@ func TestReloadStorm(t *testing.T) {
 			t.Errorf("%s: lines are not each there once in order", name)
 		}
 	}
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 }

@@ -18,7 +18,7 @@ func TestCrashSoonAfterTheStartHidesNothingThatWasNotYetFound(t *testing.T) {
 	h.open()
 	h.apply(simpleConfig("app", "a"))
 	h.awaitLines("a", 10)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	left := h.sup.lastSaved("app")
 	await(t, "the clock to go on", func() bool { return time.Since(left) > 50*time.Millisecond })
 
@@ -30,7 +30,7 @@ func TestCrashSoonAfterTheStartHidesNothingThatWasNotYetFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	crashed := h.killed()
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	defer crashed.store.Close()
 	if since := crashed.sup.lastSaved("app"); since.After(left) {
 		t.Errorf("the next daemon looks for what was born since %v, and nobody has surely watched since %v", since, left)
@@ -75,7 +75,7 @@ func TestEachSaveSaysUpToWhenItsSourcesHadWatched(t *testing.T) {
 		return h.text() == before
 	})
 	watched.Add(int64(time.Second))
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	h.open()
 	defer h.store.Close()
 	if got := h.sup.lastSaved("app"); got.UnixNano() != watched.Load() {

@@ -28,7 +28,7 @@ func TestDeletedWhileDownIsInTheLedger(t *testing.T) {
 	}
 	run()
 	h.awaitLines("a", 1)
-	h.stop(5 * time.Second)
+	h.stop(time.Minute)
 	if err := os.Remove(log); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestDeletedWhileDownIsInTheLedger(t *testing.T) {
 			return len(rows) == 1 && len(rows[0].Lost) == 1 && rows[0].Lost[0].Reason == "vanished" && rows[0].Lost[0].Unsized == 1 &&
 				rows[0].Lost[0].Gaps == 1 && rows[0].Difference() == 0 && len(h.sup.known("app")) == 0
 		})
-		h.stop(5 * time.Second)
+		h.stop(time.Minute)
 	}
 	if got := h.shelves["a"].got(); len(got) != 2 || !strings.HasPrefix(got[1], "lbshipd: records lost: vanished: "+log) {
 		t.Errorf("got %q", got)

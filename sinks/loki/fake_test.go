@@ -231,7 +231,7 @@ func TestBrokenConnections(t *testing.T) {
 			b := batchOf(numbered("a", 50)...)
 			r.wantError(t, c.class, b)
 			f.decide(nil)
-			r.Sink.client.timeout = 10 * time.Second
+			r.Sink.client.timeout = time.Minute
 			r.send(t, b)
 			if want := texts(numbered("a", 50)); !slices.Equal(f.lines, want) {
 				t.Errorf("then it has %q", f.lines)

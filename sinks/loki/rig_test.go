@@ -124,7 +124,7 @@ func checkComplete(t testing.TB, res sinks.Result, batches []*record.Batch) {
 // untilSent sends as the pipeline does: again and again what is not answered.
 func (r *rig) untilSent(t testing.TB, batches ...*record.Batch) (total sinks.Result) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for total.Batches < len(batches) {
 		res, err := r.Send(t.Context(), batches[total.Batches:])
 		checkComplete(t, res, batches[total.Batches:])
@@ -139,7 +139,7 @@ func (r *rig) untilSent(t testing.TB, batches ...*record.Batch) (total sinks.Res
 			t.Fatalf("error %v is not a *sinks.Error", err)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not sent after 30 s: %v", err)
+			t.Fatalf("not sent after a minute: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond) // the pipeline's back-off
 	}
