@@ -3,6 +3,7 @@ package file
 import (
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -92,6 +93,10 @@ func (d *discovery) inheritOne(old *input) *input {
 		f.Close()
 		return nil
 	}
-	in.leave(old.gone()) // it is held since then
+	gone := old.gone() // it is held since then
+	if gone.IsZero() {
+		gone = time.Now() // it went after the former source had ended
+	}
+	in.leave(gone)
 	return in
 }

@@ -185,6 +185,10 @@ func (r *reader) Read(b *record.Batch) error {
 	}
 	from := r.at.offset
 	err = r.take(b, st, now, changed || r.fresh)
+	if st.links == 0 && r.at.offset == st.size && r.until < 0 && !r.at.deleted {
+		r.at.deleted = true // who comes after a restart is to know
+		r.pos = r.at.text()
+	}
 	b.After = r.pos
 	b.Read, b.ReadBytes = len(b.Records), max(0, r.at.offset-from)
 	if changed {
@@ -217,10 +221,6 @@ func (r *reader) take(b *record.Batch, st stat, now time.Time, changed bool) err
 			}
 		}
 		r.drained(st, now, false)
-		if st.links == 0 && r.at.offset == st.size && r.until < 0 && !r.at.deleted {
-			r.at.deleted = true // who comes after a restart is to know
-			r.pos = r.at.text()
-		}
 		if r.at.offset == st.size && r.until < 0 && !gone.IsZero() &&
 			r.quiet(gone, now) >= r.src.endAfter && r.in.end() {
 			return io.EOF

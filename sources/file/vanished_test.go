@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/sources"
@@ -215,6 +216,58 @@ func TestWhatWentAtAReloadIsALoss(t *testing.T) {
 	}
 	if gap := onlyGap(t, next[0], next[0].Start()); gap.Reason != "vanished" {
 		t.Errorf("%+v", gap)
+	}
+}
+
+// A file that was open, and is deleted between the end of a source and the start of the one that
+// replaces it, is read to its end, says at once that this was all, and ends.
+func TestDeletedAsASourceIsReplacedEnds(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	write(t, path, "1\n2\n")
+	former, src := testSource(t, path, 0), testSource(t, path, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	found, done := make(chan sources.Input, 1), make(chan error)
+	go func() { done <- former.Run(ctx, func(in sources.Input) { found <- in }) }()
+	old := <-found
+	cancel()
+	must(t, <-done)
+	must(t, os.Remove(path))
+
+	src.endAfter = time.Second
+	src.deps.Known = func() []sources.Stored {
+		return []sources.Stored{{Input: old.Origin().Input, Position: old.Start()}}
+	}
+	src.Inherit(former)
+	var next []sources.Input
+	d := newDiscovery(src, func(in sources.Input) { next = append(next, in) })
+	defer d.close()
+	d.start()
+	if len(next) != 1 || next[0].Origin().Input != old.Origin().Input {
+		t.Fatalf("the next source has found %d files, or another one", len(next))
+	}
+	rd, err := next[0].Open(next[0].Start())
+	must(t, err)
+	defer rd.Close()
+	ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	read := 0
+	for {
+		must(t, rd.Wait(ctx))
+		b := record.NewBatch()
+		err := rd.Read(b)
+		if p, _ := parsePosition(b.After); p.offset == 4 && !p.deleted {
+			t.Errorf("read to the end, at %s", b.After)
+		}
+		read += len(b.Records)
+		b.Release()
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+	}
+	if read != 2 {
+		t.Errorf("read %d of 2 lines", read)
 	}
 }
 
