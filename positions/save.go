@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // replace replaces the file: at every moment there is a whole current file, and
-// after the first time a whole previous one, which has been on the disk once.
+// after the first time a whole previous one, which has been on the disk once, and is
+// another file: what damages one of them leaves the other alone.
 func (s *Store) replace(data []byte, synced bool) error {
 	path := filepath.Join(s.dir, fileName)
 	temp := filepath.Join(s.dir, tempName)
@@ -16,12 +19,11 @@ func (s *Store) replace(data []byte, synced bool) error {
 		os.Remove(temp) // gives the space back when the disk is full
 		return fmt.Errorf("writing positions: %w", err)
 	}
-	if !s.loose {
-		if err := s.keepPrevious(path); err != nil {
-			return err
-		}
+	put := s.advance
+	if s.loose {
+		put = os.Rename
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := put(temp, path); err != nil {
 		return fmt.Errorf("replacing positions: %w", err)
 	}
 	s.loose = !synced
@@ -31,22 +33,40 @@ func (s *Store) replace(data []byte, synced bool) error {
 	return syncDir(s.dir)
 }
 
-// keepPrevious makes the current file the previous generation too.
-func (s *Store) keepPrevious(path string) error {
+// advance makes temp the current file, and what that was the previous generation.
+func (s *Store) advance(temp, path string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
+	switch {
+	case err == nil:
+		return os.Rename(temp, filepath.Join(s.dir, previousName))
+	case errors.Is(err, unix.ENOENT): // there is no current one
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
+		if err := s.linkPrevious(path); err != nil {
+			return err
+		}
+	default:
+		return &os.LinkError{Op: "exchange", Old: temp, New: path, Err: err}
+	}
+	return os.Rename(temp, path)
+}
+
+// linkPrevious makes the current file the previous generation too, on file systems that
+// exchange no names (NFS). For a moment they are one file then.
+func (s *Store) linkPrevious(path string) error {
 	// A link and not a rename: the current name must never be missing. And no
 	// link over the previous one: that may be the only generation there is.
 	link := filepath.Join(s.dir, linkName)
 	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("replacing previous positions: %w", err)
+		return err
 	}
 	err := os.Link(path, link)
 	if err == nil {
 		err = os.Rename(link, filepath.Join(s.dir, previousName))
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("keeping previous positions: %w", err)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func writeFile(path string, data []byte, synced bool) error {

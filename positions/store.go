@@ -120,6 +120,7 @@ func (s *Store) Times() *Times { return s.times }
 
 // load reads the newest generation that is whole.
 func (s *Store) load() error {
+	var damaged []any
 	for _, name := range []string{fileName, previousName} {
 		path := filepath.Join(s.dir, name)
 		c, err := readContents(path)
@@ -127,6 +128,9 @@ func (s *Store) load() error {
 			continue
 		}
 		if err == nil {
+			if damaged != nil {
+				s.log.Error("positions file is damaged: set aside, the previous generation is used; what was sent since then is sent again", damaged...)
+			}
 			for _, e := range c.entries {
 				s.entries[e.Key] = e
 			}
@@ -139,11 +143,13 @@ func (s *Store) load() error {
 			return nil
 		}
 		aside := fmt.Sprintf("%s.damaged-%d", path, s.now().Unix())
-		s.log.Error("positions file is damaged: set aside, the previous generation is used; what was sent since then is sent again",
-			"file", path, "kept_as", aside, "error", err)
 		if err := os.Rename(path, aside); err != nil {
 			return fmt.Errorf("setting damaged positions file aside: %w", err)
 		}
+		damaged = append(damaged, "file", path, "kept_as", aside, "error", err)
+	}
+	if damaged != nil {
+		s.log.Error("positions are damaged and no generation of them is left: set aside; all sources begin as they do without positions, and the ledger at zero", damaged...)
 	}
 	return nil
 }

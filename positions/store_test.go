@@ -125,7 +125,7 @@ func TestDamagedFileIsSetAsideAndThePreviousUsed(t *testing.T) {
 			if p, _ := s.Get(k); p != "first" {
 				t.Errorf("got %q, want the previous generation's", p)
 			}
-			if !strings.Contains(log.String(), "damaged") {
+			if !strings.Contains(log.String(), "damaged: set aside, the previous generation is used") {
 				t.Errorf("nothing said: %s", log)
 			}
 			if aside, _ := filepath.Glob(path + ".damaged-*"); len(aside) != 1 {
@@ -237,5 +237,106 @@ func TestPreviousIsKeptUntilThereIsANewOne(t *testing.T) {
 	entries, err = ReadFile(filepath.Join(dir, previousName))
 	if err != nil || len(entries) != 1 || entries[0].Position != "4" {
 		t.Errorf("the previous generation: %v %v", entries, err)
+	}
+}
+
+// If nothing is left, that is what is said, and both are kept.
+func TestBothGenerationsDamaged(t *testing.T) {
+	for name, previous := range map[string]bool{"both": true, "the only one": false} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := []string{fileName}
+			if previous {
+				files = append(files, previousName)
+			}
+			for _, name := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte("damaged"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, log := open(t, dir)
+			defer s.Close()
+			if !strings.Contains(log.String(), "no generation of them is left") || strings.Contains(log.String(), "is used") {
+				t.Errorf("it says: %s", log)
+			}
+			if aside, _ := filepath.Glob(filepath.Join(dir, "*.damaged-*")); len(aside) != len(files) {
+				t.Errorf("set aside: %v", aside)
+			}
+		})
+	}
+}
+
+// At no moment are the two generations one file, which a single fault would damage for both.
+func TestGenerationsAreNeverOneFile(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := open(t, dir)
+	defer s.Close()
+	set(t, s, Key{"src", "tgt", "in"}, "1")
+	set(t, s, Key{"src", "tgt", "in"}, "2")
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		data := (&contents{}).encode()
+		for range 5000 {
+			s.loose = false
+			if err := s.replace(data, false); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for looks := 0; ; looks++ {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			if looks == 0 {
+				t.Error("never looked")
+			}
+			return
+		default:
+		}
+		// The previous one first: it never becomes the current one again, and while it is open its inode is not another file's.
+		previous, err := os.Open(filepath.Join(dir, previousName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		was, err1 := previous.Stat()
+		is, err2 := os.Stat(filepath.Join(dir, fileName))
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		previous.Close()
+		if os.SameFile(was, is) {
+			t.Fatal("they are one file")
+		}
+	}
+}
+
+// Where names cannot be exchanged, the current file gets the other name too, and is never missing.
+func TestPreviousWithoutExchange(t *testing.T) {
+	s := &Store{dir: t.TempDir()}
+	path, previous := filepath.Join(s.dir, fileName), filepath.Join(s.dir, previousName)
+	if err := s.linkPrevious(path); err != nil {
+		t.Fatalf("without a current file: %v", err)
+	}
+	for _, text := range []string{"1", "2", "2"} { // twice: as after a crash in between
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := s.linkPrevious(path); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{path, previous} {
+				if got, err := os.ReadFile(name); err != nil || string(got) != text {
+					t.Errorf("%s: %q, %v", name, got, err)
+				}
+			}
+		}
 	}
 }
