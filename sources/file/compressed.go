@@ -61,6 +61,31 @@ func sniffCodec(f io.ReaderAt) *codec {
 	return nil
 }
 
+// binaries are the first bytes of other files that are no text, and that globs such as * match: archives
+// in the making, under whatever name, swap files of Vim, journals.
+var binaries = []string{"PK\x03\x04", "\x1f\x9d", "\x89LZO\x00\r\n\x1a", "7z\xbc\xaf\x27\x1c", "b0VIM ", "LPKSHHRH"}
+
+// notText returns why what is in a file is not to be read as lines, "" if it may be.
+func notText(f io.ReaderAt) (reason string) {
+	if sniffCodec(f) != nil {
+		return compressedFile
+	}
+	var head [8]byte
+	n, _ := f.ReadAt(head[:], 0)
+	for _, magic := range binaries {
+		if bytes.HasPrefix(head[:n], []byte(magic)) {
+			return binaryFile
+		}
+	}
+	return ""
+}
+
+// Reasons for which files are left out.
+const (
+	compressedFile = "compressed_file"
+	binaryFile     = "binary_file"
+)
+
 func openGzip(r io.Reader) (io.Reader, error) {
 	z, err := gzip.NewReader(r)
 	if err != nil {

@@ -150,13 +150,22 @@ func (d *discovery) newCopyInput(key string, p *place, copies []copyFile) *input
 	return in
 }
 
+// leaveOutAs says that the file at path is no text.
+func (d *discovery) leaveOutAs(path, reason string) {
+	if reason == compressedFile {
+		d.leaveOut(path)
+	} else {
+		d.complain(path, reason, "it is an archive, an editor's swap file or a journal, and no text")
+	}
+}
+
 // leaveOut says once for the source that compressed files are no text.
 func (d *discovery) leaveOut(path string) {
 	if d.complaints[path] == "compressed" {
 		return
 	}
 	d.complaints[path] = "compressed"
-	d.src.skipped("compressed_file", 1)
+	d.src.skipped(compressedFile, 1)
 	if d.saidCompressed {
 		return
 	}

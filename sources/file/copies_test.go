@@ -155,6 +155,46 @@ func TestCompressedCopyIsNotReadAsNew(t *testing.T) {
 	}
 }
 
+// What a compressor, an archiver or an editor has under a temporary name, empty at first, is never read as
+// text, though the globs match it.
+func TestTemporaryFilesAreNotReadAsText(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.log")
+	lines := numbered(0, 3000)
+	contents := map[string]string{
+		".app.log.swp": "b0VIM 9.0\n" + text(lines), "archive.tmp": "PK\x03\x04\n" + text(lines), "x.journal": "LPKSHHRH\n" + text(lines),
+	}
+	write(t, path, text(lines))
+	for _, c := range compressors[1:] {
+		contents["app.log.1"+c.ending+".tmp"] = string(compress(t, path, c.ending))
+		if !strings.Contains(contents["app.log.1"+c.ending+".tmp"], "\n") {
+			t.Fatalf("%s has no newline in it, and shows nothing", c.ending)
+		}
+	}
+	r := newRig(t, filepath.Join(dir, "*"))
+	r.start()
+	r.expect(lines...)
+	for name := range contents {
+		write(t, filepath.Join(dir, name), "")
+	}
+	r.until("all to be found", func() bool { return len(r.known()) == len(contents)+1 })
+	for name, data := range contents {
+		write(t, filepath.Join(dir, name), data[:3]) // of some, too little to tell
+		write(t, filepath.Join(dir, name), data[3:])
+	}
+	r.until("all to be left out", func() bool { return r.skip(compressedFile) == len(compressors)-1 && r.skip(binaryFile) == 3 })
+	r.until("all to end", func() bool { return len(r.known()) == 1 })
+	must(t, os.Rename(filepath.Join(dir, "app.log.1.gz.tmp"), path+".1.gz"))
+	r.stop()
+	r.start()
+	write(t, path, "last\n")
+	r.expect(append(lines, "last")...)
+	if len(r.known()) != 1 {
+		t.Errorf("inputs %v", r.known())
+	}
+}
+
 // What can be read of a broken archive is read, and the rest is said to be
 // lost, with its size where the archive tells it.
 func TestBrokenArchives(t *testing.T) {

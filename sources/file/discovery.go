@@ -188,10 +188,12 @@ func (d *discovery) open(path, first string, matches bool) bool {
 		}
 		in = nil
 	}
-	if in == nil && sniffCodec(f) != nil {
-		f.Close()
-		d.leaveOut(path)
-		return false
+	if in == nil || in.hasEnded() {
+		if reason := notText(f); reason != "" {
+			f.Close()
+			d.leaveOutAs(path, reason)
+			return false
+		}
 	}
 	d.content(path)
 	if in != nil && (!matches || in.comeBack()) {
@@ -219,7 +221,7 @@ func (d *discovery) lead(path string, in *input) {
 // drop notes that path no longer leads anywhere.
 func (d *discovery) drop(path string) {
 	in := d.paths[path]
-	if in == nil {
+	if in == nil || in.hasEnded() {
 		return
 	}
 	delete(d.paths, path)

@@ -111,7 +111,10 @@
 //
 // A compressed file (by its ending or its first bytes) that a glob matches is
 // left out otherwise, unless it was created and compressed while nobody looked: what is in it was either read when it was written, or is
-// older than the source. It is counted as "compressed_file", and said once.
+// older than the source. It is counted as "compressed_file", and said once. One that was found while
+// it was empty, under the temporary name that a compressor gives it (app.log.1.tmp, as the kubelet
+// does), is told by its first bytes before anything of it is shipped, and is left out from then on. So are, as
+// "binary_file", archives, swap files of Vim and journals that a glob such as * matches.
 //
 // # Held files
 //

@@ -242,6 +242,13 @@ func (in *input) end() bool {
 	return in.ended
 }
 
+// finish ends the input whether a path leads here or not.
+func (in *input) finish() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ended = true
+}
+
 func (in *input) hasEnded() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -230,6 +230,10 @@ func (r *reader) take(b *record.Batch, st stat, now time.Time, changed bool) err
 	if !changed && !tear && !r.more {
 		return nil // an unfinished line, as before
 	}
+	if r.at.offset == 0 && notText(r.in.file) != "" {
+		r.in.finish() // it was empty when it was found; discovery finds it again, and says what it is
+		return io.EOF
+	}
 	return r.fill(b, limit, st, now, tear)
 }
 
