@@ -20,14 +20,17 @@ import (
 // wrong with them.
 func TestGoesToTheNextAddressAtOnce(t *testing.T) {
 	good := startRelpServer(t, nil, nil)
-	for _, c := range []struct{ bad, class string }{
-		{closedPort(t), sinks.ClassConnect},
-		{"no-such-host.invalid:2514", sinks.ClassResolve},
-		{silentServer(t), sinks.ClassTimeout},
-		{greetingServer(t), sinks.ClassBroken},
-		{startRelpServer(t, nil, func(int) (int, fault) { return 0, answers500 }).Address, sinks.ClassServer},
-		{startRelpServer(t, nil, func(int) (int, fault) { return 5, resets }).Address, sinks.ClassBroken},
-		{startRelpServer(t, nil, func(int) (int, fault) { return 5, hangs }).Address, sinks.ClassTimeout},
+	for _, c := range []struct {
+		bad, class string
+		takes      int // messages, before it fails
+	}{
+		{closedPort(t), sinks.ClassConnect, 0},
+		{"no-such-host.invalid:2514", sinks.ClassResolve, 0},
+		{silentServer(t), sinks.ClassTimeout, 0},
+		{greetingServer(t), sinks.ClassBroken, 0},
+		{startRelpServer(t, nil, func(int) (int, fault) { return 0, answers500 }).Address, sinks.ClassServer, 0},
+		{startRelpServer(t, nil, func(int) (int, fault) { return 5, resets }).Address, sinks.ClassBroken, 5},
+		{startRelpServer(t, nil, func(int) (int, fault) { return 5, hangs }).Address, sinks.ClassTimeout, 5},
 	} {
 		target := config.RsyslogTarget{Addresses: []string{c.bad, good.Address}, Protocol: "relp"}
 		if c.class == sinks.ClassTimeout {
@@ -43,7 +46,7 @@ func TestGoesToTheNextAddressAtOnce(t *testing.T) {
 		if fmt.Sprint(g.outcomes) != fmt.Sprintf("[%s ok ok]", c.class) || g.using[len(g.using)-1] != good.Address {
 			t.Errorf("%s: outcomes %v, addresses %v", c.class, g.outcomes, g.using)
 		}
-		if n := good.count() - before; n != 40 {
+		if n := good.count() - before; n < 40-c.takes || n > 40 {
 			t.Errorf("%s: %d messages", c.class, n)
 		}
 	}
@@ -73,7 +76,7 @@ func TestAllAddressesFail(t *testing.T) {
 }
 
 // A server breaks in mid-stream: the next one gets everything that is not
-// confirmed, in order, and nothing that was confirmed in a batch before.
+// confirmed, in order, and nothing that was.
 func TestNothingIsLostOrReorderedAtAFailover(t *testing.T) {
 	servers := []*relpServer{
 		startRelpServer(t, nil, func(int) (int, fault) { return 3210, closes }),
@@ -96,8 +99,8 @@ func TestNothingIsLostOrReorderedAtAFailover(t *testing.T) {
 	}
 	repeats := firstTimes(t, got, 10000)
 	t.Logf("%d repeats", repeats)
-	if repeats == 0 || repeats >= 200 {
-		t.Errorf("%d repeats: less than a batch at each of two failovers is right", repeats)
+	if repeats >= 200 {
+		t.Errorf("%d repeats: less than a batch at each of two failovers is right, of what was taken and whose answer got lost", repeats)
 	}
 	if !slices.Equal(g.using, list) {
 		t.Errorf("addresses %v", g.using)

@@ -23,9 +23,11 @@ const relpWindow = 1024
 // The protocol knows two answers, 200 and 500, and none that says that a
 // message can never pass: a 500 is a failure that can pass. The session is given up, as
 // librelp's own client does, and everything from the oldest unanswered message
-// on is sent again after a back-off. So that this does not repeat what lies
+// on is sent again after a back-off, and nothing before it, as librelp's client does. So that this does not repeat what lies
 // behind, the message that failed is then sent alone, until it passes: see hold.
-// No message is ever refused for good.
+// No message is ever refused for good: librelp's server answers 500 where the command syslog is switched off, which
+// says nothing of the message. Its client forgets a message that was answered so, and thereby loses it
+// (rsyslog issue 841); we wait.
 //
 // Life: dialRelp makes it; finish or abandon ends it. One goroutine writes; the
 // stream's reader takes the answers.

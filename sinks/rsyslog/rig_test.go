@@ -110,7 +110,9 @@ func padded(t testing.TB, batches, lines, octets int) []*record.Batch {
 			texts[i] = fmt.Sprintf("message %07d%s", n, pad)
 			n++
 		}
-		all = append(all, batchOf(t, texts...))
+		b := batchOf(t, texts...)
+		b.Before, b.After = record.Position(fmt.Sprint(n-lines)), record.Position(fmt.Sprint(n))
+		all = append(all, b)
 	}
 	return all
 }

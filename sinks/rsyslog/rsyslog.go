@@ -60,7 +60,8 @@ type sink struct {
 	relpBase int64 // where RELP's transaction numbers start
 
 	connection transport // nil while there is none
-	held       int       // RELP: the record of the next Send that is sent alone; -1: none
+	held       int       // RELP: the message of the next Send that is sent alone; -1: none
+	head       answeredHead
 	buf        []byte
 	lengths    []int // of the messages in buf, for UDP
 	ends       []batchEnd

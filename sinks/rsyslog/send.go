@@ -35,6 +35,9 @@ func (s *sink) attempt(ctx context.Context, batches []*record.Batch) (sinks.Resu
 	for range batches {
 		s.ends = append(s.ends, batchEnd{wire: notWritten})
 	}
+	if !s.head.is(batches) {
+		s.head, s.held = answeredHead{}, -1
+	}
 	var sent, first int64
 	whole := false // nothing is half written
 	err := s.connect(ctx)
@@ -53,27 +56,58 @@ func (s *sink) attempt(ctx context.Context, batches []*record.Batch) (sinks.Resu
 	res := s.result(batches, err)
 	res.Bytes = sent
 	if err == nil {
-		s.held, s.failing = -1, false
+		s.held, s.head, s.failing = -1, answeredHead{}, false
 		s.deps.Request(time.Since(start), "ok")
 		return res, nil
 	}
-	s.noteHeld(err, res.Batches, first)
+	s.noteHeld(err, batches, res.Batches, first)
 	return res, s.failed(ctx, err, whole, time.Since(start))
 }
 
-// noteHeld remembers which message the server answered with an error: it is
-// sent alone the next time, so that what lies behind it is not repeated with it.
-func (s *sink) noteHeld(err error, answered int, first int64) {
+// noteHeld remembers how far the server has answered the messages of the first batch that is
+// sent again, which are not, and which message it answered with an error: that is sent alone the next time, so that
+// what lies behind it is not repeated with it.
+func (s *sink) noteHeld(err error, batches []*record.Batch, answered int, first int64) {
+	r, ok := s.connection.(*relp)
+	if !ok {
+		return // nothing was sent
+	}
+	upTo, _ := r.confirmed()
+	from, had := first, s.head.records
+	if answered > 0 {
+		from, had, s.held = s.ends[answered-1].wire, 0, -1
+	}
+	done := int(max(0, upTo-from))
+	s.head = headOf(batches[answered:], had+done)
+	again := had + done - s.head.records // of those that are answered, because it cannot be told which they are
 	var failed *unanswered
 	switch {
 	case errors.As(err, &failed):
-		if answered > 0 {
-			first = s.ends[answered-1].wire
-		}
-		s.held = int(failed.place - first)
-	case answered > 0:
-		s.held = -1
+		s.held = int(failed.place-upTo) + again
+	case s.held >= 0:
+		s.held += again - done
 	}
+}
+
+// answeredHead says how many records at the head of the batch that the next Send begins with are answered.
+type answeredHead struct {
+	records, of   int
+	batch         *record.Batch // not held: to be compared only
+	before, after record.Position
+}
+
+func headOf(batches []*record.Batch, records int) answeredHead {
+	if records == 0 || len(batches) == 0 || batches[0].Before == batches[0].After {
+		return answeredHead{} // nothing would show that it is the same one
+	}
+	b := batches[0]
+	return answeredHead{records, len(b.Records), b, b.Before, b.After}
+}
+
+// is reports whether the first of the batches is the one that h is about: the memory of one that is
+// given up is used for another one.
+func (h *answeredHead) is(batches []*record.Batch) bool {
+	return h.records == 0 || len(batches) > 0 && headOf(batches, h.records) == *h
 }
 
 // failed gives the connection up and names the error. A connection on which
@@ -119,12 +153,21 @@ func (s *sink) writeAll(ctx context.Context, batches []*record.Batch) error {
 	}
 	for i, b := range batches {
 		s.enc.nextBatch()
+		answered := 0
+		if i == 0 {
+			answered = s.head.records
+			places -= int64(answered)
+		}
 		for j := range b.Records {
-			before := len(buf)
+			before, commands := len(buf), s.enc.sent
 			var did changes
 			buf, did = s.enc.append(buf, b.Origin, &b.Records[j])
 			if did != 0 {
 				s.ends[i].count(did)
+			}
+			if j < answered { // encoded for what is counted of it
+				buf, s.enc.sent = buf[:before], commands
+				continue
 			}
 			if s.enc.framing == datagrams || s.enc.framing == relpFrames {
 				lengths = append(lengths, len(buf)-before)
