@@ -22,9 +22,19 @@ var _ sources.Heir = (*source)(nil)
 
 // Inherit implements sources.Heir.
 func (s *source) Inherit(former sources.Source) {
-	if f, ok := former.(*source); ok {
-		s.estate.former = &f.estate
-		s.deps.LastSaved = maxTime(s.deps.LastSaved, f.Watched()) // it has watched on since this one was made
+	f, ok := former.(*source)
+	if !ok {
+		return
+	}
+	s.estate.former = &f.estate
+	if f.estate.former != nil { // one reload came so soon after another that its Run never began
+		s.estate.former = f.estate.former
+	}
+	if at := f.Watched(); at.After(s.deps.LastSaved) { // it has watched on since this one was made
+		s.deps.LastSaved = at
+		s.watching.mu.Lock()
+		s.watching.at = at
+		s.watching.mu.Unlock()
 	}
 }
 
