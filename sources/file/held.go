@@ -223,9 +223,7 @@ func (r *reader) yield(b *record.Batch, s *surrender) error {
 	r.over = true
 	if s.vanished {
 		offset := r.at.offset
-		r.at = place{offset: lostOffset, head: emptyHash, tail: emptyHash, path: r.at.path}
-		r.pos = r.at.text()
-		b.After = r.pos
+		r.tell(b)
 		return &sources.GapError{Reason: "vanished", Bytes: max(0, left),
 			Detail: fmt.Sprintf("%s is gone, and what it held behind offset %d, if anything: %s", r.in.origin.Path, offset, s.why)}
 	}

@@ -95,7 +95,9 @@ func (in *input) Open(pos record.Position) (sources.Reader, error) {
 	}
 	if in.file == nil {
 		r := newReader(in, p)
-		r.fromCopies(in.copies)
+		if r.fromCopies(in.copies); p.deleted || p.offset == lostOffset {
+			r.copyState = copyState{over: true} // it was read to its end, or its rest is known to be lost
+		}
 		return r, nil
 	}
 	if err := in.verify(&p); err != nil {

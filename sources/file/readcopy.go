@@ -181,6 +181,9 @@ func (r *reader) leaveCopy(b *record.Batch, end copyEnd) error {
 	if !checked {
 		gap.Reason = "vanished"
 		gap.Detail = fmt.Sprintf("%s is gone, and no file beside it holds what was read of it up to offset %d", r.in.origin.Path, r.at.offset)
+		if end.clean { // else somebody may mend it
+			r.tell(b)
+		}
 		return gap
 	}
 	if size, ok := sizeInside(a.file, a.codec, end.cut); ok && size > r.at.offset {
@@ -200,6 +203,13 @@ func (r *reader) loseBehind(b *record.Batch, copied string, checked bool) error 
 		gap.Detail += fmt.Sprintf(" (%s held it up to offset %d; what was written between that copy and the truncation, nobody can tell)", copied, at)
 	}
 	return err
+}
+
+// tell moves the position to where nobody is told once more that the rest is lost.
+func (r *reader) tell(b *record.Batch) {
+	r.at = place{offset: lostOffset, head: emptyHash, tail: emptyHash, path: r.at.path}
+	r.pos = r.at.text()
+	b.After = r.pos
 }
 
 // endCopy is Read once the copy was read to its end.
