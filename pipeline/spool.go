@@ -107,15 +107,11 @@ func (s *Supervisor) takeOver(t *target, o *overflow) {
 	b.mu.Lock()
 	s.takeOverTaken(t, o, tails, func(at time.Time) bool { return restarted && !at.Before(since) })
 	o.spool.Each(func(h spool.Head) {
-		e, err := decodeEntry(h.Notes)
-		if err != nil {
-			t.log.Warn("what the ledger is to hold of a batch in the spool cannot be read: its records are counted as they are", "error", err)
-			e = entry{records: int64(h.Records), counts: positions.Counts{Read: int64(h.Records)}}
-		}
+		e := entryOf(&h)
 		row := b.row(h.Origin.Source, t.name)
 		row.read += e.counts.Read
 		row.spool(e, 1)
-		if restarted && !h.Appended.Before(since) {
+		if restarted && !h.Appended.Before(since) && h.Whole() {
 			tails[positions.Key{Source: h.Origin.Source, Target: t.name, Input: h.Origin.Input}] = h.After
 		}
 	})

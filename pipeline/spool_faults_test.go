@@ -120,6 +120,19 @@ func TestDamagedSpoolIsCountedAndAnnounced(t *testing.T) {
 	})
 }
 
+// What the ledger is to hold of a batch, and its position, are read at the start without the
+// records behind them: damage there is no other than anywhere else.
+func TestDamagedHeadOfABatchInTheSpoolIsNotBelieved(t *testing.T) {
+	for i := range 56 { // up to the first record
+		t.Run(fmt.Sprint("byte ", i), func(t *testing.T) {
+			damagedSpool(t, func(data []byte) int {
+				const header = 36
+				return len(data)/2 + bytes.Index(data[len(data)/2:], []byte("LBSF")) + header + i
+			})
+		})
+	}
+}
+
 func damagedSpool(t *testing.T, where func([]byte) int) {
 	lines := numbered(0, 1000)
 	h := spooledHouse(t, lines...)

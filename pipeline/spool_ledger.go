@@ -59,6 +59,19 @@ func decodeEntry(p []byte) (e entry, err error) {
 	return e, nil
 }
 
+// entryOf is what the ledger is to hold of a batch in the spool, of which only the head was
+// read. Where that does not add up and is damaged its records are counted as they are: as
+// those that lostInSpool will find to be missing.
+func entryOf(h *spool.Head) entry {
+	e, err := decodeEntry(h.Notes)
+	adds := e.records >= 0 && e.records <= int64(h.Records) && e.counts.Filtered >= 0 &&
+		e.counts.Read == e.records+e.counts.Filtered+e.counts.LostRecords()
+	if err == nil && (adds || h.Whole()) {
+		return e
+	}
+	return entry{records: int64(h.Records), counts: positions.Counts{Read: int64(h.Records)}}
+}
+
 // spool adds e to what is in the spool, or with sign -1 takes it out. The book is locked.
 func (r *bookRow) spool(e entry, sign int64) {
 	s := &r.spooled

@@ -36,14 +36,11 @@ func (t *target) saveTaken() {
 func (s *Supervisor) takeOverTaken(t *target, o *overflow, tails map[positions.Key]record.Position, unsaved func(time.Time) bool) {
 	b := &t.book
 	o.spool.EachTaken(func(h spool.Head) {
-		e, err := decodeEntry(h.Notes)
-		if err != nil {
-			e = entry{records: int64(h.Records), counts: positions.Counts{Read: int64(h.Records)}}
-		}
+		e := entryOf(&h)
 		e.counts.Delivered = e.records
 		b.row(h.Origin.Source, t.name).read += e.counts.Read
 		b.moves = append(b.moves, positions.Move{Key: positions.Key{Source: h.Origin.Source, Target: t.name}, Counts: e.counts})
-		if unsaved(h.Appended) {
+		if unsaved(h.Appended) && h.Whole() {
 			tails[positions.Key{Source: h.Origin.Source, Target: t.name, Input: h.Origin.Input}] = h.After
 		}
 	})

@@ -96,11 +96,7 @@ func (s *Supervisor) expireSpool(name string) {
 	lost := sp.Stats().Records
 	counts := map[string]*positions.Counts{}
 	sp.Each(func(h spool.Head) {
-		e, err := decodeEntry(h.Notes)
-		if err != nil {
-			e = entry{records: int64(h.Records)}
-			e.counts.Read = e.records
-		}
+		e := entryOf(&h)
 		c := counts[h.Origin.Source]
 		if c == nil {
 			c = new(positions.Counts)

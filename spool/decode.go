@@ -18,6 +18,7 @@ var errPayload = errors.New("the payload is not what its checksum promises")
 // one goroutine.
 type decoder struct {
 	origins map[string]*record.Origin
+	added   string // the key of the last payload's origin; "" if that was known
 }
 
 // frameInfo is what a payload says of itself beside the batch.
@@ -82,6 +83,7 @@ func (d *decoder) head(b *record.Batch, r *cutter) (info frameInfo, err error) {
 }
 
 func (d *decoder) origin(p []byte) (*record.Origin, error) {
+	d.added = ""
 	if o := d.origins[string(p)]; o != nil {
 		return o, nil
 	}
@@ -96,7 +98,8 @@ func (d *decoder) origin(p []byte) (*record.Origin, error) {
 	if d.origins == nil || len(d.origins) >= maxOrigins {
 		d.origins = map[string]*record.Origin{}
 	}
-	d.origins[string(p)] = o
+	d.added = string(p)
+	d.origins[d.added] = o
 	return o, nil
 }
 

@@ -19,10 +19,14 @@ type Head struct {
 	Records  int
 	Appended time.Time
 	Notes    []byte // valid during the call
+	// Whole verifies the payload, which costs a read of all of it. Until then all that is not in
+	// the header (Frame, Records) and not the Origin may be damaged. Valid during the call.
+	Whole func() bool
 }
 
 // Each calls visit for each frame that is not answered and whose header
 // verifies, in order. It costs one or two small reads for each, and is to be called before Next.
+// A frame with an Origin of its own is verified, and left out if it is damaged: nobody may have such an origin.
 func (s *Spool) Each(visit func(Head)) { s.each(false, visit) }
 
 // EachTaken is Each for the frames that are answered and that Answered was not told of.
@@ -79,9 +83,16 @@ func (s *Spool) eachIn(f File, scan *scanner, visit func(Head)) {
 			}
 			b := record.NewBatch()
 			info, err := s.dec.head(b, &cutter{rest: buf})
-			if err == nil {
+			whole := func() bool {
+				ok, err := scan.payload(at, &h)
+				return ok || err != nil // Next tells
+			}
+			switch {
+			case err == nil && s.dec.added != "" && !whole():
+				delete(s.dec.origins, s.dec.added)
+			case err == nil:
 				visit(Head{Frame: Frame{h.frame, h.next()}, Origin: b.Origin, Before: b.Before, After: b.After,
-					Records: int(h.records), Appended: time.Unix(0, info.appended), Notes: info.notes})
+					Records: int(h.records), Appended: time.Unix(0, info.appended), Notes: info.notes, Whole: whole})
 			}
 			b.Release()
 			if err == nil || want == int(h.size) {
