@@ -24,7 +24,7 @@ func etcdAway(t *testing.T) time.Duration {
 }
 
 // comeback is how long a node may take to find etcd again: it tries every few seconds.
-const comeback = 20 * time.Second
+const comeback = time.Minute
 
 // write changes the source, again while etcd cannot be written to: that is safe. It
 // returns when it was answered with 200.

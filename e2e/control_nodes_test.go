@@ -60,7 +60,7 @@ func (f *fleet) run(t *testing.T, want ...string) {
 	t.Helper()
 	got := make([]string, len(f.nodes))
 	for i, n := range f.nodes {
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(2 * time.Minute)
 		for got[i] != want[i] && time.Now().Before(deadline) {
 			st := n.status()
 			got[i] = st.sources() + "/" + st.targets()
@@ -137,7 +137,7 @@ func TestBadObjectsInEtcdHarmOnlyThemselves(t *testing.T) {
 	f.admin.must("POST", "/sources", f.source("app", nil))
 	put := func(key, value string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := f.etcd.Client().Put(ctx, "/lbshipd/"+key, value); err != nil {
 			t.Fatal(err)

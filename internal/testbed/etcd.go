@@ -288,7 +288,7 @@ func (e *Etcd) Resume(member int) { e.members[member].signal(syscall.SIGCONT) }
 // Leader returns which member leads, once one of those that run says so.
 func (e *Etcd) Leader() int {
 	e.tb.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		for i, m := range e.members {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			status, err := e.Client().Status(ctx, m.endpoint)

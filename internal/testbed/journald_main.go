@@ -90,7 +90,7 @@ func StartMainJournald(tb TB, conf ...string) *MainJournald {
 
 func (m *MainJournald) await(tb TB, what string, cond func() bool, errs *bytes.Buffer) {
 	tb.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			said := ""
 			if errs != nil {

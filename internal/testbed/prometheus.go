@@ -129,7 +129,7 @@ func StartPrometheus(tb TB, config string) *Prometheus {
 		tb.Fatalf("starting prometheus: %v", err)
 	}
 	tb.Cleanup(func() { p.end(syscall.SIGKILL) })
-	err = p.untilReady(30*time.Second, func() bool { _, err := p.Get("/-/ready", nil); return err == nil })
+	err = p.untilReady(90*time.Second, func() bool { _, err := p.Get("/-/ready", nil); return err == nil })
 	if err != nil {
 		tb.Fatalf("prometheus: %v\n%s", err, tail(p.text(), 4000))
 	}
