@@ -54,6 +54,17 @@ var faults = []fault{
 	{"journal rotation", func(s *scene, d *dice) bool { s.journal.Rotate(s.tb); return true }},
 }
 
+// can reports whether there is what the fault needs.
+func (s *scene) can(f fault) bool {
+	switch f.name {
+	case "disk full", "disk full and SIGKILL", "read-only":
+		return s.disk.own
+	case "clock jump":
+		return s.o.clock
+	}
+	return true
+}
+
 func (s *scene) harm(err error) bool {
 	if err != nil {
 		s.book.find("rig", "%v", err)
@@ -127,9 +138,6 @@ func brokenConfiguration(s *scene, d *dice) bool {
 
 // clockJump moves the daemon's wall clock, and back after a while.
 func clockJump(s *scene, d *dice) bool {
-	if !s.o.clock {
-		return false
-	}
 	by := d.between(time.Second, 5*time.Minute)
 	if d.chance(2) {
 		by = -by
@@ -184,6 +192,9 @@ func (s *scene) torment(ctx context.Context) {
 		}
 		if len(bag) == 0 {
 			for _, f := range faults {
+				if !s.can(f) {
+					continue
+				}
 				if s.o.only == "" || strings.Contains(","+s.o.only+",", ","+f.name+",") {
 					bag = append(bag, f)
 				}
@@ -246,7 +257,7 @@ func mayLack(run time.Duration, kinds int) int {
 func (s *scene) vacuous() {
 	want := map[string]bool{}
 	for _, f := range faults {
-		want[f.name] = f.name != "clock jump" || s.o.clock
+		want[f.name] = s.can(f)
 	}
 	for _, f := range lokiFaults {
 		want["loki "+f] = true

@@ -47,7 +47,7 @@ func TestVacuousRunIsSeen(t *testing.T) {
 	t.Parallel()
 	tb := &bed{}
 	t.Cleanup(tb.clean)
-	s := &scene{tb: tb, o: options{length: 3 * time.Minute}, book: newBook("loki"), count: newCounts()}
+	s := &scene{tb: tb, o: options{length: 3 * time.Minute}, book: newBook("loki"), count: newCounts(), disk: &disk{own: true}}
 	for range 100 {
 		for _, f := range faults {
 			s.count.add(f.name)

@@ -63,7 +63,7 @@ func newScene(tb *bed, o options) *scene {
 	s.loki = startLokiFake(tb, s.book, s.count, newDice(o.seed, "loki"), lokiMaxLine)
 	s.siem = startSyslogFake(tb, "siem", serverTLS(tb, ca), false, s.book, s.count, newDice(o.seed, "siem"))
 	s.relp = startSyslogFake(tb, "relp", nil, true, s.book, s.count, newDice(o.seed, "relp"))
-	s.disk = &disk{s.mkdir("data")}
+	s.disk = &disk{path: s.mkdir("data")}
 	if o.faults {
 		s.disk = newDisk(tb, s.disk.path)
 	}
