@@ -4,4 +4,7 @@ package pipeline
 
 import "github.com/lbshipd/lbshipd/sources/file"
 
-var newFileSource = file.New
+var (
+	newFileSource = file.New
+	fileSaysMore  = file.SaysMore
+)

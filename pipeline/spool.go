@@ -101,7 +101,7 @@ func (s *Supervisor) openSpool(t *target) {
 // takeOver brings the positions and the book up to what the spool holds.
 func (s *Supervisor) takeOver(t *target, o *overflow) {
 	since, restarted := s.savedBefore()
-	tails := map[positions.Key]record.Position{}
+	tails := map[positions.Key]tail{}
 	var known int64
 	b := &t.book
 	b.mu.Lock()
@@ -112,7 +112,7 @@ func (s *Supervisor) takeOver(t *target, o *overflow) {
 		row.read += e.counts.Read
 		row.spool(e, 1)
 		if restarted && !h.Appended.Before(since) && h.Whole() {
-			tails[positions.Key{Source: h.Origin.Source, Target: t.name, Input: h.Origin.Input}] = h.After
+			tails[positions.Key{Source: h.Origin.Source, Target: t.name, Input: h.Origin.Input}] = tailOf(h)
 		}
 	})
 	for _, row := range b.rows {
@@ -122,9 +122,19 @@ func (s *Supervisor) takeOver(t *target, o *overflow) {
 	b.mu.Unlock()
 	for k, p := range tails {
 		// It was on disk in the spool before the positions were saved.
-		s.store.Set(k, p)
+		if have, _ := s.store.Get(k); p.kind != "file" || !fileSaysMore(have, p.after) {
+			s.store.Set(k, p.after)
+		}
 	}
 }
+
+// tail is where the newest frame of an input ends.
+type tail struct {
+	kind  string // of the source
+	after record.Position
+}
+
+func tailOf(h spool.Head) tail { return tail{h.Origin.Kind, h.After} }
 
 // savedBefore tells from when on something may be in a spool that the positions
 // do not know of, and whether that can be.

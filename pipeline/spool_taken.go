@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/lbshipd/lbshipd/positions"
-	"github.com/lbshipd/lbshipd/record"
 	"github.com/lbshipd/lbshipd/spool"
 )
 
@@ -33,7 +32,7 @@ func (t *target) saveTaken() {
 // takeOverTaken puts into the ledger what the target has taken out of the spool
 // after the ledger was saved last. Whether some of it was refused is not known
 // any more: it counts as delivered. The book is locked.
-func (s *Supervisor) takeOverTaken(t *target, o *overflow, tails map[positions.Key]record.Position, unsaved func(time.Time) bool) {
+func (s *Supervisor) takeOverTaken(t *target, o *overflow, tails map[positions.Key]tail, unsaved func(time.Time) bool) {
 	b := &t.book
 	o.spool.EachTaken(func(h spool.Head) {
 		e := entryOf(&h)
@@ -41,7 +40,7 @@ func (s *Supervisor) takeOverTaken(t *target, o *overflow, tails map[positions.K
 		b.row(h.Origin.Source, t.name).read += e.counts.Read
 		b.moves = append(b.moves, positions.Move{Key: positions.Key{Source: h.Origin.Source, Target: t.name}, Counts: e.counts})
 		if unsaved(h.Appended) && h.Whole() {
-			tails[positions.Key{Source: h.Origin.Source, Target: t.name, Input: h.Origin.Input}] = h.After
+			tails[positions.Key{Source: h.Origin.Source, Target: t.name, Input: h.Origin.Input}] = tailOf(h)
 		}
 	})
 	b.settle()

@@ -34,6 +34,18 @@ type place struct {
 	path       string // escaped
 }
 
+// SaysMore reports whether a position is the same place as another one and tells, beyond that, that
+// the file had been deleted and was read to its end: nothing can be lost of it.
+func SaysMore(position, than record.Position) bool {
+	p, err := parsePosition(position)
+	q, err2 := parsePosition(than)
+	if err != nil || err2 != nil || !p.deleted || q.deleted {
+		return false
+	}
+	p.deleted = false
+	return p == q
+}
+
 // emptyHash is the hash of no bytes.
 var emptyHash = xxhash.Sum64(nil)
 
