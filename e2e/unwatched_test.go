@@ -41,6 +41,8 @@ func TestFileBornAndRotatedWhileStoppingIsFound(t *testing.T) {
 	log := filepath.Join(logs, "a.log")
 	appendTo(t, log, `{"level":"info","msg":"first"}`+"\n")
 	d := start(t, nil, "--config", conf, "--data-dir", data, "--stop-timeout", "30s")
+	// Ready is a daemon whose sources may not have looked yet: what is in the file by then is none of its business.
+	await(t, "the file to be found", func() bool { return d.metric(`lbshipd_source_inputs{source="app"}`) == "1" })
 	appendTo(t, log, `{"level":"info","msg":"second"}`+"\n")
 	await(t, "the second line", func() bool { return strings.Contains(d.stdout.String(), "second") })
 	d.cmd.Process.Signal(syscall.SIGTERM)

@@ -186,3 +186,23 @@ func readFirst(t *testing.T, in sources.Input) []byte {
 	}
 	return fmt.Append(nil, "nothing in ", in.Origin().Input)
 }
+
+// A file that appears after the daemon has started is read from its beginning, also if that is before the
+// first walk has come to it, and startAt is end for those that were there.
+func TestFileBornBeforeTheFirstWalkIsRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRig(t, filepath.Join(dir, "*.log"))
+	r.cfg.StartAt = "end"
+	write(t, filepath.Join(dir, "old.log"), "old\n")
+	tune := r.tune
+	r.tune = func(s *source) {
+		tune(s)
+		waitFor(t, "the clock to go on", func() bool { return kernelNow().After(s.begun) }, func() string { return "" })
+		write(t, filepath.Join(dir, "new.log"), "new\n")
+	}
+	r.start()
+	r.expect("new")
+	write(t, filepath.Join(dir, "old.log"), "more\n")
+	r.expect("new", "more")
+}

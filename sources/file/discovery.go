@@ -257,7 +257,9 @@ func (d *discovery) announce(in *input, matches bool) {
 	if !matches {
 		in.leave(time.Now())
 	}
-	if d.first && d.src.fromEnd {
+	// One that appeared since the source was made (and the daemon may say that it is ready) is new,
+	// however late a busy machine lets the first walk come.
+	if d.first && d.src.fromEnd && keyBirth(in.origin.Input) <= uint64(d.src.begun.UnixNano()) {
 		start, err := in.endPosition(int64(d.src.maxLine))
 		if err != nil {
 			d.src.deps.Log.Warn("finding the end of a file; it is read from its beginning", "path", in.origin.Path, "error", err)

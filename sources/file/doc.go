@@ -22,7 +22,8 @@
 // # Where reading starts
 //
 // A file that is there when Run begins and was never seen starts as startAt says
-// only if Deps.FirstRun is true and not one stored position is known. One stored
+// only if Deps.FirstRun is true, not one stored position is known, and it was not born
+// after New: Run may come late, and what appears meanwhile is new. One stored
 // position of the source, of whatever file, proves an earlier run: then a file
 // without a position was created while nobody looked, and is read from its
 // beginning. So that a file which was there and stayed silent is not taken for

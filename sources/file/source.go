@@ -29,6 +29,7 @@ type source struct {
 	globs                *globs
 	maxLine              int
 	fromEnd              bool
+	begun                time.Time
 	deps                 sources.Deps
 	poller               poller
 	maxHeldBytes         int64         // of the disk, by deleted files; 0: no bound
@@ -74,7 +75,9 @@ func newSource(src *config.Source, d sources.Deps) (*source, error) {
 		return nil, fmt.Errorf("source %s: %w", src.Name, err)
 	}
 	s := &source{
-		name: src.Name, globs: g, deps: d, inotify: &shared, maxLine: defaultMaxLine, window: windowBytes, step: stepBytes,
+		// Births lag behind this by a tick of the kernel's clock at most: what was there before is older.
+		begun: time.Now(),
+		name:  src.Name, globs: g, deps: d, inotify: &shared, maxLine: defaultMaxLine, window: windowBytes, step: stepBytes,
 		endAfter: time.Minute, tearAfter: 5 * time.Second,
 		archiveSettle: archiveSettle,
 		rescan:        10 * time.Second, dirPoll: 100 * time.Millisecond,
