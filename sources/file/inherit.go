@@ -54,8 +54,8 @@ func (d *discovery) bequeath() {
 	letGo(len(left))
 }
 
-// inherit makes inputs of what is wanted, is nowhere on the disk, and is still open in
-// the source that this one replaces, and takes them from wanted.
+// inherit makes inputs of what is wanted and still open in the source that this one
+// replaces, be it on the disk or not, and takes them from wanted.
 func (d *discovery) inherit(wanted map[string][]string) (inherited []*input) {
 	from := d.src.estate.former
 	if from == nil {

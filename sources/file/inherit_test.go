@@ -54,8 +54,8 @@ func TestDeletedFilesOutliveReloadsThatFollowAtOnce(t *testing.T) {
 		if in = run(src); in.Origin().Input != known.Input {
 			t.Fatalf("found %s, want %s", in.Origin().Input, known.Input)
 		}
-		if got := string(readFirst(t, in)); got != "held" {
-			t.Errorf("read %q", got)
+		if got := string(readFirst(t, in)); got != "held" || in.(*input).gone().IsZero() {
+			t.Errorf("read %q of a file that is gone since %v", got, in.(*input).gone())
 		}
 	}
 }

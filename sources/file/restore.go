@@ -76,6 +76,7 @@ func (d *discovery) restoreKnown(wanted map[string][]string) (restored []*input)
 		d.src.estate.former = nil
 		return nil
 	}
+	restored = d.inherit(wanted) // first: it takes no time, in which others come and go
 	dirs := map[string]bool{}
 	for name := range d.dirs {
 		dirs[name] = true
@@ -85,11 +86,19 @@ func (d *discovery) restoreKnown(wanted map[string][]string) (restored []*input)
 			dirs[parent(path)] = true
 		}
 	}
+	have := 0
 	d.steadily(slices.Collect(maps.Keys(dirs)), func(dir string) bool {
-		restored = append(restored, d.restoreFrom(dir, wanted)...)
+		if len(d.inputs) != have { // some were found at a path meanwhile
+			for _, in := range d.inputs {
+				delete(wanted, in.origin.Input)
+			}
+		}
+		if len(wanted) > 0 {
+			restored = append(restored, d.restoreFrom(dir, wanted)...)
+		}
+		have = len(d.inputs)
 		return len(wanted) > 0
 	})
-	restored = append(restored, d.inherit(wanted)...)
 	return append(restored, d.restoreCopies(wanted)...)
 }
 

@@ -23,8 +23,12 @@ func (d *discovery) steadily(dirs []string, look func(dir string) (more bool)) {
 		still := true
 		for _, dir := range dirs {
 			mtime := settledSince(dir)
-			if before, ok := seen[dir]; ok && before == mtime && mtime != 0 {
+			before, again := seen[dir]
+			if again && before == mtime && mtime != 0 {
 				continue
+			}
+			if again {
+				d.lookAgain(dir)
 			}
 			seen[dir], still = mtime, false
 			if !look(dir) {
@@ -34,6 +38,14 @@ func (d *discovery) steadily(dirs []string, look func(dir string) (more bool)) {
 		if still || time.Now().After(d.steadyUntil) {
 			return
 		}
+	}
+}
+
+// lookAgain opens what has come to the paths in a directory meanwhile: until its events are handled,
+// it may be gone. At a first run, what comes is no longer what was there, and waits for its events.
+func (d *discovery) lookAgain(path string) {
+	if dir := d.dirs[path]; dir != nil && !d.first {
+		d.scanDir(dir)
 	}
 }
 

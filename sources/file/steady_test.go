@@ -127,6 +127,41 @@ func TestStartDoesNotWaitForUnsteadyDirectoriesForLong(t *testing.T) {
 	}
 }
 
+// What comes while a start looks for others is opened at once, for it may be gone until the events
+// of its directory are handled, and is found once.
+func TestComesWhileAStartLooksForOthers(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "app.log")
+		src := testSource(t, path, 0)
+		src.deps.LastSaved = time.Now().Add(-time.Minute)
+		if known {
+			p := place{head: emptyHash, tail: emptyHash, path: path}
+			src.deps.Known = func() []sources.Stored { return []sources.Stored{{Input: "0.0:1:b1", Position: p.text()}} }
+		}
+		listings := 0
+		src.listed = func(dir string) {
+			if listings++; listings == 2 { // behind the walk
+				write(t, path, "1\n")
+			}
+		}
+		src.deps.Skipped = func(reason string, n int) {
+			if reason != "vanished_file" { // what is known
+				t.Errorf("skipped: %s", reason)
+			}
+		}
+		var found []sources.Input
+		d := newDiscovery(src, func(in sources.Input) { found = append(found, in) })
+		d.start()
+		must(t, os.Rename(path, path+".1"))
+		must(t, os.Remove(path+".1"))
+		catchUp(t, d)
+		d.close()
+		if len(found) != 1 || string(readFirst(t, found[0])) != "1" {
+			t.Errorf("known %v: found %d of 1 files, or another one", known, len(found))
+		}
+	}
+}
+
 // keyOf returns the key and the start of the input that path is.
 func keyOf(t *testing.T, src *source, path string) (key string, start record.Position) {
 	t.Helper()
