@@ -111,7 +111,7 @@ func deps() sinks.Deps {
 
 func send(t *testing.T, make func() (sinks.Sink, error), batches []*record.Batch) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s, err := make()
 	if err != nil {

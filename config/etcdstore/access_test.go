@@ -112,7 +112,14 @@ func TestRefusedByEtcd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := r.open(c.change)
-			_, err := s.List(context.Background())
+			var err error
+			// A connection that was written to before its refusal was read tells nothing; the next one does.
+			for range 5 {
+				if _, err = s.List(context.Background()); err == nil || strings.Contains(err.Error(), c.want) {
+					break
+				}
+				t.Logf("listing: %v", err)
+			}
 			if !errors.Is(err, config.ErrUnavailable) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("listing: %v, want %q", err, c.want)
 			}
