@@ -80,9 +80,13 @@ func (d *discovery) bornIn(dir string, since time.Time, compressed map[inode]*sq
 // isCopy reports whether an open file is a copy of what is read anyway, as copytruncate and people
 // make them.
 func (d *discovery) isCopy(f *os.File, first string, id inode, born uint64) bool {
-	return d.claimed().files[id] || d.copied(first, born, func() (io.Reader, func(), error) {
+	if d.claimed().files[id] || d.copied(first, born, func() (io.Reader, func(), error) {
 		return io.NewSectionReader(f, 0, 1<<62), func() {}, nil
-	})
+	}) {
+		return true
+	}
+	d.claimFor(first) // copytruncate may be at work just now
+	return d.claims.files[id]
 }
 
 // replaced reports whether what is at first now, if anything, was born behind the file

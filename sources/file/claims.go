@@ -23,11 +23,20 @@ type claims struct {
 
 // claimed finds out what the readers of known inputs will go on in, once for a start.
 func (d *discovery) claimed() *claims {
-	if d.claims != nil {
-		return d.claims
+	if d.claims == nil {
+		d.claims = &claims{map[inode]bool{}, map[string]copyFile{}}
+		d.claimFor("")
 	}
-	d.claims = &claims{map[inode]bool{}, map[string]copyFile{}}
+	return d.claims
+}
+
+// claimFor finds out what claimed does for the inputs that were at first ("": all), but those of which it is
+// known: what was in place when it was looked at may have been truncated since.
+func (d *discovery) claimFor(first string) {
 	for _, in := range d.inputs {
+		if _, done := d.claims.of[in.origin.Input]; done || first != "" && in.origin.Path != first {
+			continue
+		}
 		places := d.known.byKey[in.origin.Input]
 		for i := range places {
 			p := &places[i]
@@ -44,7 +53,6 @@ func (d *discovery) claimed() *claims {
 			d.claims.claim(in, p, copies)
 		}
 	}
-	return d.claims
 }
 
 // claim takes the first of the copies that holds what is before the place, as a reader does. The

@@ -102,9 +102,14 @@ func (d *discovery) reopenSqueezed(f *os.File, path string, wanted map[string][]
 // unreadSqueezed makes inputs of those compressed files that hold what was never read, older ones
 // first, and announces those of which that cannot be known.
 func (d *discovery) unreadSqueezed(all map[inode]*squeezed, wanted map[string][]string) (found []*input) {
+	if len(all) == 0 {
+		return nil
+	}
+	d.claimed()
+	d.claimFor("") // what was there before they were may have been truncated since
 	list := slices.DeleteFunc(inOrder(all), func(z *squeezed) bool {
 		return squeezedKey(d.known.byKey, markRead, z.id, z.born) != "" || squeezedKey(d.known.byKey, markAnnounced, z.id, z.born) != "" ||
-			d.claimed().files[z.id] || d.madeOf(z)
+			d.claims.files[z.id] || d.madeOf(z)
 	})
 	known := d.unanswered(list, wanted)
 	since := d.src.deps.LastSaved.UnixNano()

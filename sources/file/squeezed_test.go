@@ -375,6 +375,59 @@ func TestCopytruncateWhileDown(t *testing.T) {
 	}
 }
 
+// A file that is copied and truncated just while a start looks at its directory is read once: the copy, which
+// was seen before the truncation and is seen again behind it, is what the file held.
+func TestCopytruncateWhileStarting(t *testing.T) {
+	t.Parallel()
+	for _, ending := range []string{"", ".gz"} {
+		t.Run("copy "+ending, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "app.log")
+			r, down := downRig(t, path)
+			lines := numbered(0, 300)
+			write(t, path, text(lines[:100]))
+			r.start()
+			r.expect(lines[:100]...)
+			down()
+			write(t, path, text(lines[100:200]))
+			listings, tune := 0, r.tune
+			r.tune = func(s *source) {
+				tune(s)
+				s.listed = func(dir string) {
+					if dir != filepath.Dir(path) {
+						return
+					}
+					switch listings++; listings {
+					case 1:
+						must(t, exec.Command("cp", path, path+".1").Run())
+					case 2: // the copy is in the list that comes next
+						must(t, os.WriteFile(filepath.Dir(path)+"/other", nil, 0o644))
+					case 3:
+						must(t, os.Truncate(path, 0))
+						write(t, path, text(lines[200:]))
+						if ending != "" {
+							rotateInto(t, path+".1", path+".1"+ending)
+						}
+						tickOn(t)
+						must(t, os.WriteFile(filepath.Dir(path)+"/another", nil, 0o644))
+					}
+				}
+			}
+			r.start()
+			r.until("all lines", func() bool { return slices.Contains(r.texts(), lines[299]) && slices.Contains(r.texts(), lines[199]) })
+			r.stop()
+			got := r.texts()
+			slices.Sort(got)
+			if !slices.Equal(got, lines) {
+				t.Errorf("got %d lines of %d", len(got), len(lines))
+			}
+			if listings < 4 {
+				t.Errorf("the directory was listed %d times", listings)
+			}
+		})
+	}
+}
+
 // When what was compressed was last written to is the modification time that compressors give, or is in gzip's header;
 // a time that may be that of the compressing tells nothing.
 func TestLastWriteOfWhatWasCompressed(t *testing.T) {
