@@ -9,6 +9,55 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Save writes the positions if they changed since the last good save. When it
+// returns nil they are on disk.
+func (s *Store) Save() error {
+	s.ask(&s.saved)
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	if s.version == s.saved {
+		s.lastErr, s.lastOK = nil, s.now()
+		s.mu.Unlock()
+		return nil
+	}
+	version := s.version
+	s.expire()
+	c := contents{entries: s.list(""), rows: s.rows()}
+	s.mu.Unlock()
+
+	err := s.replace(c.encode(), true) // in its own time: senders wait for s.mu
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastErr = err
+	if err == nil {
+		s.saved, s.kept, s.lastOK = version, version, s.now()
+	}
+	return err
+}
+
+// keep writes the positions without waiting for the disk: enough for a daemon
+// that is killed, not for a machine that loses power. An error is Save's to tell.
+func (s *Store) keep() {
+	s.ask(&s.kept)
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	if s.version == s.kept || s.lastErr != nil {
+		s.mu.Unlock()
+		return
+	}
+	version := s.version
+	c := contents{entries: s.list(""), rows: s.rows()}
+	s.mu.Unlock()
+	if s.replace(c.encode(), false) == nil {
+		s.mu.Lock()
+		s.kept = version
+		s.mu.Unlock()
+	}
+}
+
 // replace replaces the file: at every moment there is a whole current file, and
 // after the first time a whole previous one, which has been on the disk once, and is
 // another file: what damages one of them leaves the other alone.
