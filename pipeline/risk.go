@@ -46,10 +46,10 @@ func (s *Supervisor) askRisks(now time.Time) {
 	found := map[positions.Pair]AtRisk{}
 	behind := map[*target]int{}
 	for _, r := range s.sourceList() {
-		for _, run := range r.runs() {
+		r.eachRun(func(run *inputRun) {
 			run.risk(found)
 			run.behind(behind)
-		}
+		})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -56,7 +56,5 @@ func (r *inputRun) retire() bool {
 
 // settle forgets the inputs that are done with.
 func (r *sourceRun) settle() {
-	for _, run := range r.runs() {
-		run.settle()
-	}
+	r.eachRun((*inputRun).settle)
 }

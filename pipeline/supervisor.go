@@ -389,9 +389,7 @@ func (s *Supervisor) Stop(ctx context.Context) int64 {
 func (s *Supervisor) Sample() {
 	behind := map[*target]int{}
 	for _, r := range s.sourceList() {
-		for _, run := range r.runs() {
-			run.behind(behind)
-		}
+		r.eachRun(func(run *inputRun) { run.behind(behind) })
 		r.sample()
 	}
 	s.mu.Lock()
