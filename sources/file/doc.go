@@ -75,7 +75,7 @@
 // One that was read and is gone, without a copy, is a GapError "vanished" too.
 //
 // All sources of the process share one inotify instance. A source that replaces
-// another one takes over the files that this one has open and that were deleted.
+// another one takes over the files that this one has open, deleted or not.
 //
 // A file is taken to be truncated when it is shorter than what was read of it,
 // and to be rewritten when the last KiB before the position is not what it was;
