@@ -33,9 +33,9 @@ func (d *discovery) bornAndRotated(wanted map[string][]string) []*input {
 		return nil
 	}
 	var found []*input
-	compressed := map[inode]*squeezed{}
+	compressed, from := map[inode]*squeezed{}, d.matters(wanted, since)
 	d.steadily(slices.Collect(maps.Keys(d.dirs)), func(dir string) bool {
-		found = append(found, d.bornIn(dir, since, compressed)...)
+		found = append(found, d.bornIn(dir, since, compressed, from)...)
 		return true
 	})
 	found = append(found, d.unreadSqueezed(compressed, wanted)...)
@@ -43,8 +43,9 @@ func (d *discovery) bornAndRotated(wanted map[string][]string) []*input {
 	return found
 }
 
-// bornIn is bornAndRotated in one directory, but that it only collects what is compressed.
-func (d *discovery) bornIn(dir string, since time.Time, compressed map[inode]*squeezed) (found []*input) {
+// bornIn is bornAndRotated in one directory, but that it only collects what is compressed, and was
+// written to after from.
+func (d *discovery) bornIn(dir string, since time.Time, compressed map[inode]*squeezed, from int64) (found []*input) {
 	entries, err := d.list(dir)
 	if err != nil {
 		return nil
@@ -56,7 +57,10 @@ func (d *discovery) bornIn(dir string, since time.Time, compressed map[inode]*sq
 		}
 		if isCompressedName(path) {
 			if first := d.squeezedFrom(dir, e.Name()); first != "" {
-				if z := d.squeezedAt(path, first, since); z != nil {
+				if z := d.squeezedAt(path, first, since, from); z != nil {
+					if before := compressed[z.id]; before != nil {
+						before.file.Close()
+					}
 					compressed[z.id] = z
 				}
 			}

@@ -24,8 +24,9 @@ type squeezed struct {
 	ended int64  // when what is in it was last written to, Unix ns; 0: not known
 }
 
-// squeezedAt opens the compressed file at path; nil if there is none that was born since.
-func (d *discovery) squeezedAt(path, first string, since time.Time) *squeezed {
+// squeezedAt opens the compressed file at path; nil if there is none that was born since, or it is known to
+// hold nothing that was written after from: there may be a thousand of them.
+func (d *discovery) squeezedAt(path, first string, since time.Time, from int64) *squeezed {
 	f, err := d.src.openFile(path)
 	if err != nil {
 		return nil
@@ -37,8 +38,28 @@ func (d *discovery) squeezedAt(path, first string, since time.Time) *squeezed {
 		return nil
 	}
 	z := &squeezed{copyFile: copyFile{path: path, file: f, codec: sniffCodec(f), mtime: st.mtime}, id: id, first: first, born: born}
-	z.ended = z.lastWrite()
+	if z.ended = z.lastWrite(); z.ended != 0 && z.ended < from {
+		f.Close()
+		return nil
+	}
 	return z
+}
+
+// matters returns since when what was written may be what nobody has read: until the former daemon had last
+// watched, only what no target had answered for.
+func (d *discovery) matters(wanted map[string][]string, since time.Time) int64 {
+	from := since.UnixNano() - int64(bornSlack)
+	for key := range wanted {
+		if d.unansweredKey(key) {
+			from = min(from, int64(keyBirth(key)))
+		}
+	}
+	return from
+}
+
+// unansweredKey reports whether a known input's birth is known, and no target had answered for any of it.
+func (d *discovery) unansweredKey(key string) bool {
+	return keyBirth(key) != 0 && !slices.ContainsFunc(d.known.byKey[key], func(p place) bool { return p.offset > 0 })
 }
 
 // lastWrite returns when what was compressed was last written to: gzip, xz, zstd, bzip2 and
@@ -107,6 +128,14 @@ func (d *discovery) unreadSqueezed(all map[inode]*squeezed, wanted map[string][]
 	}
 	d.claimed()
 	d.claimFor("") // what was there before they were may have been truncated since
+	used := map[inode]bool{}
+	defer func() {
+		for id, z := range all {
+			if !used[id] {
+				z.file.Close()
+			}
+		}
+	}()
 	list := slices.DeleteFunc(inOrder(all), func(z *squeezed) bool {
 		return squeezedKey(d.known.byKey, markRead, z.id, z.born) != "" || squeezedKey(d.known.byKey, markAnnounced, z.id, z.born) != "" ||
 			d.claims.files[z.id] || d.madeOf(z)
@@ -116,12 +145,14 @@ func (d *discovery) unreadSqueezed(all map[inode]*squeezed, wanted map[string][]
 	begin := map[string]int64{} // by the path they were rotated from
 	for _, z := range list {
 		if key := known[z.id]; key != "" {
+			used[z.id] = true
 			found = append(found, d.newCopyInput(key, &place{path: escapePath(z.first)}, []copyFile{z.copyFile}))
 			continue
 		}
 		from := max(begin[z.first]+1, since)
 		switch d.judge(z, since-int64(bornSlack)) {
 		case unread:
+			used[z.id] = true
 			found = append(found, d.newCopyInput(z.key(markRead, from), &place{path: escapePath(z.first)}, []copyFile{z.copyFile}))
 			begin[z.first] = max(from, cmp.Or(z.ended, int64(z.born)))
 		case unknown:
@@ -209,7 +240,7 @@ func (d *discovery) inPlace(in *input) bool {
 func (d *discovery) unanswered(list []*squeezed, wanted map[string][]string) map[inode]string {
 	known := map[inode]string{}
 	for key, paths := range wanted {
-		if keyBirth(key) == 0 || slices.ContainsFunc(d.known.byKey[key], func(p place) bool { return p.offset > 0 }) {
+		if !d.unansweredKey(key) {
 			continue
 		}
 		for _, z := range slices.Backward(list) {

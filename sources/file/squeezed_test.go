@@ -428,6 +428,37 @@ func TestCopytruncateWhileStarting(t *testing.T) {
 	}
 }
 
+// Compressed files that were made while no daemon ran, and that hold nothing new, are not kept open.
+func TestCompressedWhileDownIsNotKeptOpen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	r, down := downRig(t, path)
+	write(t, path, "1\n")
+	r.start()
+	r.expect("1")
+	down()
+	at := time.Now().Add(-time.Hour)
+	for _, name := range []string{".2.gz", ".3.gz", ".4.gz"} {
+		must(t, os.WriteFile(path+name, compressInProcess(t, []byte(text(numbered(0, 9))), "gzip"), 0o644))
+		if name != ".4.gz" {
+			must(t, os.Chtimes(path+name, at, at))
+		}
+	}
+	r.start()
+	r.until("the file", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.inputs) == 1
+	})
+	entries, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	for _, e := range entries {
+		if to, _ := os.Readlink("/proc/self/fd/" + e.Name()); strings.HasPrefix(to, path+".") {
+			t.Errorf("%s is open", filepath.Base(to))
+		}
+	}
+}
+
 // When what was compressed was last written to is the modification time that compressors give, or is in gzip's header;
 // a time that may be that of the compressing tells nothing.
 func TestLastWriteOfWhatWasCompressed(t *testing.T) {
@@ -449,7 +480,7 @@ func TestLastWriteOfWhatWasCompressed(t *testing.T) {
 			must(t, os.Chtimes(path, c.file, c.file))
 		}
 		d := newDiscovery(testSource(t, path, 0), nil)
-		z := d.squeezedAt(path, path, before)
+		z := d.squeezedAt(path, path, before, 0)
 		d.close()
 		if want := c.want.UnixNano(); z == nil || z.ended != max(0, want) {
 			t.Errorf("%s: %+v, want %v", name, z, c.want)
