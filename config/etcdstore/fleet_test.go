@@ -72,7 +72,7 @@ func TestSlowEtcdHasOneLease(t *testing.T) {
 	time.Sleep(3 * time.Second) // in which it is tried several times
 	release()
 	eventually(t, "it is online", func() bool {
-		return s.Report(r.ctx(), config.Collector{ID: "n1"}) == nil && r.collector(s, "n1").AlloyStatus == config.AlloyOnline
+		return s.Report(r.ctx(), config.Collector{ID: "n1"}) == nil && r.collector(r.open(), "n1").AlloyStatus == config.AlloyOnline // s has too little time for it
 	})
 	if n := leases(); n != 1 {
 		t.Errorf("there are %d leases", n)
