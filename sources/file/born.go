@@ -84,7 +84,7 @@ func (d *discovery) bornIn(dir string, since time.Time, compressed map[inode]*sq
 // isCopy reports whether an open file is a copy of what is read anyway, as copytruncate and people
 // make them.
 func (d *discovery) isCopy(f *os.File, first string, id inode, born uint64) bool {
-	if d.claimed().files[id] || d.copied(first, born, func() (io.Reader, func(), error) {
+	if d.claimed().files[id] || d.copied(first, born, 0, func() (io.Reader, func(), error) {
 		return io.NewSectionReader(f, 0, 1<<62), func() {}, nil
 	}) {
 		return true

@@ -97,9 +97,10 @@ func (c *copyFile) holds(p *place) bool {
 }
 
 // copied reports whether content is that of a file that is read and was rotated from, or is at, first, or
-// the beginning of it: somebody made a copy. What is shorter than a KiB shows nothing. A copy is
+// the beginning of it: somebody made a copy. What is shorter than a KiB shows nothing, unless its modification time,
+// mtime in Unix ns, is that file's too, as who compresses it sets it. A copy is
 // younger than what it is of; born 0 says that its birth is not that of the content.
-func (d *discovery) copied(first string, born uint64, open func() (io.Reader, func(), error)) bool {
+func (d *discovery) copied(first string, born uint64, mtime int64, open func() (io.Reader, func(), error)) bool {
 	for _, in := range d.inputs {
 		if in.file == nil || in.origin.Path != first || born != 0 && born <= birth(in.fd) {
 			continue
@@ -108,7 +109,11 @@ func (d *discovery) copied(first string, born uint64, open func() (io.Reader, fu
 		if err != nil {
 			return false
 		}
-		same := sameBeginning(r, in.file)
+		least := int(fingerprintSpan)
+		if in.changed() == mtime {
+			least = 1
+		}
+		same := sameBeginning(r, in.file, least)
 		done()
 		if same {
 			return true
@@ -117,7 +122,8 @@ func (d *discovery) copied(first string, born uint64, open func() (io.Reader, fu
 	return false
 }
 
-func sameBeginning(r io.Reader, f *os.File) bool {
+// sameBeginning reports whether the beginnings are the same, and of no less than least bytes.
+func sameBeginning(r io.Reader, f *os.File, least int) bool {
 	var a, b [32 << 10]byte
 	at := 0
 	for at < likeness {
@@ -126,7 +132,7 @@ func sameBeginning(r io.Reader, f *os.File) bool {
 			return false
 		}
 		if at += n; err != nil {
-			return (err == io.EOF || err == io.ErrUnexpectedEOF) && at >= fingerprintSpan
+			return (err == io.EOF || err == io.ErrUnexpectedEOF) && at >= least
 		}
 	}
 	return true

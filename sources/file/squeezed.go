@@ -262,7 +262,7 @@ func (d *discovery) madeOf(z *squeezed) bool {
 			return true
 		}
 	}
-	return z.codec != nil && d.copied(z.first, 0, func() (io.Reader, func(), error) {
+	return z.codec != nil && d.copied(z.first, 0, z.mtime, func() (io.Reader, func(), error) {
 		s, err := openStream(z.file, z.codec)
 		if err != nil {
 			return nil, nil, err

@@ -428,6 +428,45 @@ func TestCopytruncateWhileStarting(t *testing.T) {
 	}
 }
 
+// A short file that is rotated and compressed just while a start looks at its directory, and that was opened before,
+// is read once.
+func TestShortFileCompressedWhileStarting(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	r, down := downRig(t, path)
+	lines := numbered(0, 15)
+	write(t, path, text(lines[:5]))
+	r.start()
+	r.expect(lines[:5]...)
+	down()
+	must(t, os.Rename(path, path+".1"))
+	write(t, path, text(lines[5:10]))
+	listings, tune := 0, r.tune
+	r.tune = func(s *source) {
+		tune(s)
+		s.listed = func(dir string) {
+			if dir != filepath.Dir(path) {
+				return
+			}
+			if listings++; listings == 2 {
+				rotateInto(t, path, path+".2.gz")
+				write(t, path, text(lines[10:]))
+			}
+		}
+	}
+	r.start()
+	r.until("all lines", func() bool { return r.count() >= 15 && slices.Contains(r.texts(), lines[14]) })
+	r.stop()
+	if got := r.texts(); len(got) != len(lines) {
+		t.Errorf("got %d lines of %d", len(got), len(lines))
+	}
+	for _, in := range r.inputs {
+		if in.(*input).file == nil {
+			t.Errorf("%s is read", in.(*input).copies[0].path)
+		}
+	}
+}
+
 // Compressed files that were made while no daemon ran, and that hold nothing new, are not kept open.
 func TestCompressedWhileDownIsNotKeptOpen(t *testing.T) {
 	t.Parallel()
