@@ -162,6 +162,9 @@ func (r *inputRun) drained(t *target, successor time.Time) bool {
 		return true
 	}
 	for _, f := range r.feeds {
+		if f.until != "" {
+			continue // it waits where another one is, which says nothing of what lies behind
+		}
 		// On a busy machine the time alone says nothing of whether the reader has
 		// looked, be the successor as old as it may: this feed may have begun just now.
 		since := f.waiting.Load()

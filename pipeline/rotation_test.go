@@ -68,6 +68,38 @@ func TestSuccessorWaitsForAReaderThatHasNotLooked(t *testing.T) {
 	h.stop(time.Minute)
 }
 
+// A feed that waits for another one to meet it, at a place that the other one has passed, reads nothing.
+// What follows its input waits all the same.
+func TestSuccessorWaitsForAFeedThatIsToMeetAnother(t *testing.T) {
+	h := newHouse(t)
+	first := newTape(numbered(0, 10)...)
+	h.tapes["app"], h.shelves["a"] = first, newShelf()
+	h.open()
+	h.apply(simpleConfig("app", "a"))
+	h.awaitLines("a", 10)
+	run := h.run("app")
+	run.ops.Lock() // as meet does
+	run.halt()
+	run.mu.Lock()
+	f := run.start(run.lanes, "10")
+	run.mu.Unlock()
+	first.write(numbered(10, 20)...)
+	h.rotate <- newTape(numbered(20, 30)...)
+	await(t, "the successor to be found", func() bool { return len(h.sup.sources["app"].runs()) == 2 })
+	rotated := time.Now()
+	await(t, "far more than a reader needs", func() bool {
+		return f.waiting.Load() != 0 && time.Since(rotated) > 4*drainedAfterQuiet
+	})
+	run.halt()
+	run.resume()
+	run.ops.Unlock()
+	h.awaitLines("a", 30)
+	if got := h.shelves["a"].got(); !slices.Equal(got, numbered(0, 30)) {
+		t.Errorf("lines are not in order: %q", got)
+	}
+	h.stop(5 * time.Second)
+}
+
 // A program writes its last lines to a file that was rotated away long before, and then
 // its first ones to the new file: they come in that order, also where the new one is looked at first,
 // and whatever was changed in between.
