@@ -31,10 +31,10 @@ func (d *discovery) claimed() *claims {
 }
 
 // claimFor finds out what claimed does for the inputs that were at first ("": all), but those of which it is
-// known: what was in place when it was looked at may have been truncated since.
+// known: what was in place when it was looked at may have been truncated since, and a copy been compressed.
 func (d *discovery) claimFor(first string) {
 	for _, in := range d.inputs {
-		if _, done := d.claims.of[in.origin.Input]; done || first != "" && in.origin.Path != first {
+		if have, done := d.claims.of[in.origin.Input]; done && !have.deleted() || first != "" && in.origin.Path != first {
 			continue
 		}
 		places := d.known.byKey[in.origin.Input]
@@ -67,6 +67,12 @@ func (c *claims) claim(in *input, p *place, copies []copyFile) {
 		}
 		return
 	}
+}
+
+// deleted reports whether the copy is under no name any more.
+func (c *copyFile) deleted() bool {
+	st, _, _, err := fstat(int(c.file.Fd()))
+	return err == nil && st.links == 0
 }
 
 // holds reports whether the content before the place is in the copy.

@@ -126,8 +126,6 @@ func (d *discovery) unreadSqueezed(all map[inode]*squeezed, wanted map[string][]
 	if len(all) == 0 {
 		return nil
 	}
-	d.claimed()
-	d.claimFor("") // what was there before they were may have been truncated since
 	used := map[inode]bool{}
 	defer func() {
 		for id, z := range all {
@@ -137,9 +135,11 @@ func (d *discovery) unreadSqueezed(all map[inode]*squeezed, wanted map[string][]
 		}
 	}()
 	list := slices.DeleteFunc(inOrder(all), func(z *squeezed) bool {
-		return squeezedKey(d.known.byKey, markRead, z.id, z.born) != "" || squeezedKey(d.known.byKey, markAnnounced, z.id, z.born) != "" ||
-			d.claims.files[z.id] || d.madeOf(z)
+		return squeezedKey(d.known.byKey, markRead, z.id, z.born) != "" || squeezedKey(d.known.byKey, markAnnounced, z.id, z.born) != "" || z.besidePlain()
 	})
+	d.claimed()
+	d.claimFor("") // what was there before they were may have been truncated since
+	list = slices.DeleteFunc(list, func(z *squeezed) bool { return d.claims.files[z.id] || d.madeOf(z) })
 	known := d.unanswered(list, wanted)
 	since := d.src.deps.LastSaved.UnixNano()
 	begin := map[string]int64{} // by the path they were rotated from
@@ -255,13 +255,18 @@ func (d *discovery) unanswered(list []*squeezed, wanted map[string][]string) map
 	return known
 }
 
-// madeOf reports whether the file was made of one that is there, which is read anyway.
-func (d *discovery) madeOf(z *squeezed) bool {
-	if plain := strings.TrimSuffix(z.path, filepath.Ext(z.path)); plain != z.first && isCompressedName(z.path) {
-		if _, err := os.Lstat(plain); err == nil {
-			return true
-		}
+// besidePlain reports whether what the file was made of is there still: that is read anyway.
+func (z *squeezed) besidePlain() bool {
+	plain := strings.TrimSuffix(z.path, filepath.Ext(z.path))
+	if plain == z.first || !isCompressedName(z.path) {
+		return false
 	}
+	_, err := os.Lstat(plain)
+	return err == nil
+}
+
+// madeOf reports whether the file was made of one that is open, which is read anyway.
+func (d *discovery) madeOf(z *squeezed) bool {
 	return z.codec != nil && d.copied(z.first, 0, z.mtime, func() (io.Reader, func(), error) {
 		s, err := openStream(z.file, z.codec)
 		if err != nil {

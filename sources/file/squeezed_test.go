@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -379,8 +380,8 @@ func TestCopytruncateWhileDown(t *testing.T) {
 // was seen before the truncation and is seen again behind it, is what the file held.
 func TestCopytruncateWhileStarting(t *testing.T) {
 	t.Parallel()
-	for _, ending := range []string{"", ".gz"} {
-		t.Run("copy "+ending, func(t *testing.T) {
+	for _, at := range []int{0, 3, 4} { // the listing behind which the copy is compressed, 0: it is not
+		t.Run(fmt.Sprintf("compressed at %d", at), func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "app.log")
 			r, down := downRig(t, path)
@@ -405,11 +406,11 @@ func TestCopytruncateWhileStarting(t *testing.T) {
 					case 3:
 						must(t, os.Truncate(path, 0))
 						write(t, path, text(lines[200:]))
-						if ending != "" {
-							rotateInto(t, path+".1", path+".1"+ending)
-						}
 						tickOn(t)
 						must(t, os.WriteFile(filepath.Dir(path)+"/another", nil, 0o644))
+					}
+					if listings == at {
+						rotateInto(t, path+".1", path+".1.gz")
 					}
 				}
 			}
