@@ -90,7 +90,15 @@ func (d *discovery) isCopy(f *os.File, first string, id inode, born uint64) bool
 		return true
 	}
 	d.claimFor(first) // copytruncate may be at work just now
-	return d.claims.files[id]
+	return d.claims.files[id] || d.copyToBe(f, first, born)
+}
+
+// copyToBe reports whether a file is empty, and younger than what is at first: what was renamed is older, so that
+// somebody is about to make a copy.
+func (d *discovery) copyToBe(f *os.File, first string, born uint64) bool {
+	now := d.paths[first]
+	st, _, _, err := fstat(int(f.Fd()))
+	return err == nil && st.size == 0 && now != nil && now.file != nil && born > birth(now.fd)
 }
 
 // replaced reports whether what is at first now, if anything, was born behind the file

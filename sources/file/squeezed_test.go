@@ -380,7 +380,7 @@ func TestCopytruncateWhileDown(t *testing.T) {
 // was seen before the truncation and is seen again behind it, is what the file held.
 func TestCopytruncateWhileStarting(t *testing.T) {
 	t.Parallel()
-	for _, at := range []int{0, 3, 4} { // the listing behind which the copy is compressed, 0: it is not
+	for _, at := range []int{-1, 0, 3, 4} { // the listing behind which the copy is compressed, 0: it is not, -1: nor is it copied at once
 		t.Run(fmt.Sprintf("compressed at %d", at), func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "app.log")
@@ -400,10 +400,17 @@ func TestCopytruncateWhileStarting(t *testing.T) {
 					}
 					switch listings++; listings {
 					case 1:
-						must(t, exec.Command("cp", path, path+".1").Run())
+						if at < 0 {
+							must(t, os.WriteFile(path+".1", nil, 0o644))
+						} else {
+							must(t, exec.Command("cp", path, path+".1").Run())
+						}
 					case 2: // the copy is in the list that comes next
 						must(t, os.WriteFile(filepath.Dir(path)+"/other", nil, 0o644))
 					case 3:
+						if at < 0 {
+							must(t, exec.Command("cp", path, path+".1").Run())
+						}
 						must(t, os.Truncate(path, 0))
 						write(t, path, text(lines[200:]))
 						tickOn(t)
