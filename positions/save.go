@@ -89,18 +89,16 @@ func (s *Store) advance(temp, path string) error {
 	case err == nil:
 		return os.Rename(temp, filepath.Join(s.dir, previousName))
 	case errors.Is(err, unix.ENOENT): // there is no current one
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
+	default:
 		if err := s.linkPrevious(path); err != nil {
 			return err
 		}
-	default:
-		return &os.LinkError{Op: "exchange", Old: temp, New: path, Err: err}
 	}
 	return os.Rename(temp, path)
 }
 
-// linkPrevious makes the current file the previous generation too, on file systems that
-// exchange no names (NFS). For a moment they are one file then.
+// linkPrevious makes the current file the previous generation too, where names cannot be exchanged
+// (NFS, old filters of system calls). For a moment they are one file then.
 func (s *Store) linkPrevious(path string) error {
 	// A link and not a rename: the current name must never be missing. And no
 	// link over the previous one: that may be the only generation there is.
