@@ -22,10 +22,9 @@ SEED ?= 0
 TEST := $(GO) test -count=1 -vet=off -parallel 4
 LONGEST := ./sinks/rsyslog ./sources/... ./pipeline
 
-# The end-to-end tests that do many things at once which make torture does not, under the race
-# detector as it is: asking for the status, replaying and spooling meanwhile, and one call to all nodes. They are
-# run again with that detector.
-AT_ONCE := RefusedLinesAreKept|Ledger|Spool|OneCall
+# The end-to-end tests that do many things at once. make torture, which runs under the race detector
+# as all unit tests do, does most of it; e2e-race runs these again with that detector.
+AT_ONCE := Storm|Ships|AddedTargets|ChangedFile|OneDeadEndpoint|RefusedLinesAreKept|Ledger|Spool|FileBorn|OneCall
 
 # What the tests talk to, and what builds the oracles that need cgo.
 TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-openssl rsyslog-relp libsystemd-dev gcc libc6-dev strace curl openssl xz-utils patch groff-base
@@ -33,7 +32,7 @@ TEST_PACKAGES := systemd systemd-journal-remote rsyslog rsyslog-gnutls rsyslog-o
 # What packages-test needs beside: tools that read packages, and a Debian to install them in.
 PACKAGE_PACKAGES := lintian rpm cpio debootstrap systemd-container
 
-.PHONY: build run test packages packages-test appliance appliance-test e2e torture outage kills rotations fleet loki fuzz bench docs check-docs lint deps test-deps clean
+.PHONY: build run test packages packages-test appliance appliance-test e2e e2e-race torture outage kills rotations fleet loki fuzz bench docs check-docs lint deps test-deps clean
 
 build: deps
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.commitDate=$(COMMIT_DATE)" -o bin/lbshipd ./cmd/lbshipd
@@ -44,15 +43,17 @@ run: build
 	exec bin/lbshipd run --data-dir data
 
 test: test-deps lint check-docs
-	$(TEST) -race -p 2 -timeout 20m $(LONGEST) ./...
+	$(TEST) -race -p 3 -timeout 20m $(LONGEST) ./...
 	cd packaging/promql && $(TEST) ./...
 	CGO_ENABLED=1 $(TEST) -timeout 10m -tags sdjournal -run Libsystemd ./sources/journald/
 
 # End to end, with a real Loki that is built once and kept by its go.sum.
 e2e: test-deps build loki
-	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
 	LBSHIPD_E2E=1 $(TEST) -timeout 20m ./internal/testbed/ ./sinks/loki/
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd $(TEST) -timeout 20m ./...
+
+e2e-race: test-deps loki
+	CGO_ENABLED=1 $(GO) build -race -o bin/lbshipd.race ./cmd/lbshipd
 	cd e2e && LBSHIPD_E2E=1 LBSHIPD_BIN=$(CURDIR)/bin/lbshipd.race $(TEST) -timeout 20m -run '$(AT_ONCE)' .
 
 # Faults of every kind for FOR, by the random numbers of SEED (one from the
