@@ -149,7 +149,8 @@ func (d *discovery) unreadSqueezed(all map[inode]*squeezed, wanted map[string][]
 			found = append(found, d.newCopyInput(key, &place{path: escapePath(z.first)}, []copyFile{z.copyFile}))
 			continue
 		}
-		from := max(begin[z.first]+1, since)
+		// Behind what was known at that path, which may be younger than when it was surely watched.
+		from := max(begin[z.first]+1, since, int64(keyBirth(d.lastKey(z.first)))+1)
 		switch d.judge(z, since-int64(bornSlack)) {
 		case unread:
 			used[z.id] = true
@@ -215,18 +216,23 @@ func (d *discovery) judge(z *squeezed, since int64) verdict {
 
 // lastKnown returns the input that was the last one known at a path; nil if it is no input any more.
 func (d *discovery) lastKnown(path string) *input {
-	last := ""
-	for key, places := range d.known.byKey {
-		if at, _ := unescapePath(places[0].path); at == path && (last == "" || keyBirth(key) > keyBirth(last)) {
-			last = key
-		}
-	}
+	last := d.lastKey(path)
 	for _, in := range d.inputs {
 		if in.origin.Input == last && in.givenUp.Load() == nil {
 			return in
 		}
 	}
 	return nil
+}
+
+// lastKey returns the key of the youngest known input at a path, "" if none is known.
+func (d *discovery) lastKey(path string) (last string) {
+	for key, places := range d.known.byKey {
+		if at, _ := unescapePath(places[0].path); at == path && (last == "" || keyBirth(key) > keyBirth(last)) {
+			last = key
+		}
+	}
+	return last
 }
 
 // inPlace reports whether the file still holds what was read of it, if anything was.

@@ -111,6 +111,33 @@ func TestCompressedWhileDownIsRead(t *testing.T) {
 	}
 }
 
+// What was compressed while no daemon ran comes behind what was known, also where that is younger than up to when
+// the source had surely watched: a busy machine lets the looks wait.
+func TestCompressedWhileDownComesBehindWhatWasKnown(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "app.log")
+	r, down := downRig(t, path)
+	watched := tickOn(t)
+	tickOn(t)
+	tune := r.tune
+	r.tune = func(s *source) { tune(s); s.deps.LastSaved, s.watching.at = watched, watched }
+	lines := numbered(0, 30)
+	write(t, path, text(lines[:5]))
+	r.start()
+	r.expect(lines[:5]...)
+	down()
+	write(t, path, text(lines[5:10]))
+	rotateInto(t, path, path+".2.gz")
+	write(t, path, text(lines[10:20]))
+	rotateInto(t, path, path+".1.gz")
+	write(t, path, text(lines[20:]))
+	r.start()
+	r.until("all lines", func() bool { return r.count() >= len(lines) })
+	r.stop()
+	checkOrder(t, r, lines)
+	r.clean()
+}
+
 // checkOrder checks that want has come, each line once, and without a gap, in the order of the inputs as they
 // follow one another; it returns how many there were.
 func checkOrder(t *testing.T, r *rig, want []string) int {
